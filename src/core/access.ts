@@ -1,0 +1,63 @@
+import { BridgeError } from '../errors.ts'
+import type { Membership } from './entry.ts'
+import type { Identity } from './identity.ts'
+import { matchesRoom } from './room-pattern.ts'
+
+/** What an ingress credential allows. */
+export const scopes = ['publish', 'read', 'admin'] as const
+export type Scope = (typeof scopes)[number]
+
+/** Who calls an ingress. */
+export interface Publisher {
+  readonly name: string
+  readonly scopes: readonly Scope[]
+}
+
+/** @throws BridgeError scope_missing */
+export function requireScope(publisher: Publisher, scope: Scope): void {
+  if (!publisher.scopes.includes(scope)) throw new BridgeError('scope_missing', `${publisher.name} lacks the scope ${scope}`)
+}
+
+/** Why a session is in a room. */
+export type RoomSource = 'backend' | 'token' | 'request'
+
+/** What was said about one room: by the backend about the user, by the session about itself. */
+export interface RoomState {
+  readonly user?: Membership | undefined
+  readonly session?: Membership | undefined
+}
+
+/** A token speaks for a room again only when it was issued after the backend removed the user: the login before must not undo the removal. */
+function outlivesRemoval(identity: Identity, removal: Membership): boolean {
+  return identity.issuedAt !== undefined && identity.issuedAt > removal.time
+}
+
+function tokenOpens(identity: Identity, room: string, user: Membership | undefined): boolean {
+  if (user?.present === false && !outlivesRemoval(identity, user)) return false
+  return identity.rooms.includes(room) || identity.grants.some((pattern) => matchesRoom(pattern, room))
+}
+
+/** Whether a session may ask to be in the room. */
+export function mayJoin(identity: Identity, room: string, user: Membership | undefined): boolean {
+  return user?.present === true || tokenOpens(identity, room, user)
+}
+
+/**
+ * Why a session is in the room, or undefined when it is not. The one rule of who is in a room; default deny.
+ * The backend's word comes first; then the session's own; then the token's.
+ */
+export function roomSource(identity: Identity, room: string, { user, session }: RoomState): RoomSource | undefined {
+  if (user?.present) return 'backend'
+  if (!tokenOpens(identity, room, user)) return undefined
+  if (session !== undefined && !(user?.present === false && session.position < user.position)) return session.present ? 'request' : undefined
+  return identity.rooms.includes(room) ? 'token' : undefined
+}
+
+/**
+ * Whether the session was in the room when something was published at `time`, given what had been said until then.
+ * After a removal the newer token speaks, but only for what was published since it was issued.
+ */
+export function wasInRoom(identity: Identity, room: string, state: RoomState, time: number): boolean {
+  if (state.user?.present === false && identity.issuedAt !== undefined && time < identity.issuedAt) return false
+  return roomSource(identity, room, state) !== undefined
+}

@@ -1,0 +1,110 @@
+import { Ajv2020, type ErrorObject } from 'ajv/dist/2020.js'
+import { BridgeError, type FieldError } from '../errors.ts'
+import { findHarm, isRawNumber } from './json.ts'
+import { isName, maxNameLength, toName } from './name.ts'
+import type { Except, Target } from './target.ts'
+
+/** An event before it has an offset. Made only here, so whoever holds one need not check it again. */
+export interface Draft {
+  readonly event: string
+  /** JSON text. */
+  readonly data: string
+  readonly to: Target
+  readonly except: Except
+  readonly id?: string
+  readonly volatile: boolean
+}
+
+/** The most users, rooms and sessions that one event may name together. */
+export const maxTargets = 1000
+
+/** The shape that the schema `EventDraft` of openapi.yaml has made sure of. */
+interface DraftBody {
+  readonly event: string
+  readonly data?: unknown
+  readonly to: {
+    readonly users?: readonly unknown[]
+    readonly rooms?: readonly unknown[]
+    readonly sessions?: readonly string[]
+    readonly all?: boolean
+  }
+  readonly except?: { readonly users?: readonly unknown[]; readonly sessions?: readonly string[] }
+  readonly id?: string
+  readonly volatile?: boolean
+}
+
+/** From anything that an ingress took in to a draft. @throws BridgeError invalid_event, event_too_large */
+export type DraftParser = (value: unknown) => Draft
+
+/** The parser for the schema `EventDraft` of an OpenAPI 3.1 document; the one gate for events of every ingress. */
+export function createDraftParser(openapi: object, limits: { readonly maxEventBytes: number }): DraftParser {
+  const ajv = new Ajv2020({ allErrors: true, strict: false, verbose: true })
+  ajv.addSchema(openapi, 'openapi')
+  const validate = ajv.compile<DraftBody>({ $ref: 'openapi#/components/schemas/EventDraft' })
+  return (value) => {
+    if (!validate(value)) throw invalid(toFieldErrors(validate.errors ?? []))
+    return toDraft(value, limits)
+  }
+}
+
+function toDraft(body: DraftBody, limits: { readonly maxEventBytes: number }): Draft {
+  const errors: FieldError[] = []
+  const names = (values: readonly unknown[] | undefined, pointer: string): readonly string[] => {
+    const result = new Set<string>()
+    for (const [index, value] of (values ?? []).entries()) {
+      const name = toName(value)
+      if (name === undefined) errors.push({ pointer: `${pointer}/${index}`, detail: nameProblem(value) })
+      else result.add(name)
+    }
+    return [...result]
+  }
+  const to: Target = {
+    users: names(body.to.users, '/to/users'),
+    rooms: names(body.to.rooms, '/to/rooms'),
+    sessions: [...new Set(body.to.sessions)],
+    all: body.to.all ?? false,
+  }
+  const except: Except = { users: names(body.except?.users, '/except/users'), sessions: [...new Set(body.except?.sessions)] }
+
+  const named = to.users.length + to.rooms.length + to.sessions.length
+  if (named > maxTargets) errors.push({ pointer: '/to', detail: `names ${named} targets; an event may name ${maxTargets}` })
+  if (named === 0 && !to.all && errors.length === 0)
+    errors.push({ pointer: '/to', detail: 'names nobody: give users, rooms or sessions, or set all to true' })
+  const harm = findHarm(body.data, ['data'])
+  if (harm !== undefined) errors.push(harm)
+  if (errors.length > 0) throw invalid(errors)
+
+  const data = JSON.stringify(body.data ?? null)
+  const bytes = Buffer.byteLength(data)
+  if (bytes > limits.maxEventBytes) {
+    throw new BridgeError('event_too_large', `data is ${bytes} bytes of JSON; the limit is ${limits.maxEventBytes}`)
+  }
+  return { event: body.event, data, to, except, volatile: body.volatile ?? false, ...(body.id === undefined ? {} : { id: body.id }) }
+}
+
+const tooLarge = 'is a number beyond 2^53: send it as a string, or digits are lost'
+
+function nameProblem(value: unknown): string {
+  if (isRawNumber(value) || typeof value === 'number') return tooLarge
+  return typeof value === 'string' && !isName(value)
+    ? `must be 1 to ${maxNameLength} characters, none of them a control or invisible formatting character`
+    : 'must be a string or an integer'
+}
+
+function invalid(errors: readonly FieldError[]): BridgeError {
+  return new BridgeError('invalid_event', errors.map(({ pointer, detail }) => `${pointer || 'the event'} ${detail}`).join('; '), { errors })
+}
+
+/** What the schema found, in words about the field. */
+function toFieldErrors(errors: readonly ErrorObject[]): readonly FieldError[] {
+  return errors.map((error) => {
+    switch (error.keyword) {
+      case 'additionalProperties':
+        return { pointer: `${error.instancePath}/${String(error.params.additionalProperty)}`, detail: 'is not a known field' }
+      case 'required':
+        return { pointer: `${error.instancePath}/${String(error.params.missingProperty)}`, detail: 'is required' }
+      default:
+        return { pointer: error.instancePath, detail: isRawNumber(error.data) ? tooLarge : (error.message ?? 'is not valid') }
+    }
+  })
+}

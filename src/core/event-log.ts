@@ -1,0 +1,69 @@
+import type { Entry, Member, Membership, Stored } from './entry.ts'
+import type { Stream } from './target.ts'
+
+/** What became of one appended entry. `position` and `time` are those of the stored entry: for a duplicate, of the first. */
+export type Appended =
+  | { readonly outcome: 'stored'; readonly position: number; readonly time: number }
+  /** An event with this id and digest stands in the dedupe window already; nothing was stored. */
+  | { readonly outcome: 'duplicate'; readonly position: number; readonly time: number }
+  /** The id stands in the dedupe window with another digest; nothing was stored. */
+  | { readonly outcome: 'conflict'; readonly position: number; readonly time: number }
+
+/** A reading of some streams. `gap`: what was asked for is not, or no longer, there as a whole; never a guess. */
+export type Reading =
+  | { readonly gap: true }
+  | {
+      readonly gap: false
+      /** In order, each once, also when it stands in several of the streams. */
+      readonly entries: readonly Stored[]
+      /** Everything in these streams up to here is in `entries`: go on after it. The head of the log when there is no more. */
+      readonly upTo: number
+      readonly more: boolean
+    }
+
+export type LogHealth = { readonly appendable: true } | { readonly appendable: false; readonly reason: string }
+
+/**
+ * The ordered record of everything that changes what a session may see.
+ *
+ * Reads are synchronous, and those made in one turn of the event loop see one state (`head`, `read`, `memberships` agree),
+ * so a session can be caught up and made live with nothing in between.
+ */
+export interface EventLog {
+  /** The incarnation: another one after the data was lost. Part of every offset. */
+  readonly epoch: string
+  /** 32 secret bytes that live as long as the epoch; what must be unforgeable by clients is derived from them. */
+  readonly secret: Uint8Array
+
+  /**
+   * Resolves when the entries are durable. Positions grow strictly, in the caller's order; concurrent callers share a commit.
+   * @throws BridgeError log_unavailable: none of these entries was stored; the log may work again later.
+   */
+  append(entries: readonly Entry[]): Promise<readonly Appended[]>
+
+  /**
+   * Hands over every entry that is appended from now on, exactly once, in order. Called before the `append` that stored the entries resolves.
+   * One follower per log.
+   */
+  follow(onEntries: (entries: readonly Stored[]) => void): void
+
+  /** The position of the newest entry; 0 when there has been none. */
+  head(): number
+
+  /** The position of the oldest entry that is kept; `head() + 1` when there is none. */
+  first(): number
+
+  /** The entries of the streams after a position, at most `limit`. `gap` when `after` is older than what is kept or lies ahead of the log. */
+  read(after: number, streams: readonly Stream[], limit: number): Reading
+
+  /** Rooms and the last word about them for this member. */
+  memberships(member: Member): ReadonlyMap<string, Membership>
+
+  /** The sessions that have memberships of their own. */
+  sessionsWithMemberships(): readonly string[]
+
+  health(): LogHealth
+
+  /** Finishes what was accepted, then releases the data. */
+  close(): Promise<void>
+}

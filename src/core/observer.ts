@@ -1,0 +1,21 @@
+import type { ErrorCode } from '../errors.ts'
+
+/** Why a session ended. */
+export type SessionEnd = 'client' | 'transport' | 'expired' | 'disconnected' | 'slow_consumer' | 'replaced' | 'draining' | 'protocol'
+
+/** Told what has happened. Cannot veto, cannot fail, and must be quick. */
+export interface Observer {
+  eventsPublished(count: number, duplicates: number): void
+  eventDispatched(matched: number): void
+  publishRefused(code: ErrorCode): void
+  sessionOpened(): void
+  sessionClosed(end: SessionEnd): void
+  sessionResumed(events: number): void
+  resumeRefused(reason: ResumeRefusal): void
+  handshakeRefused(code: ErrorCode): void
+  /** Something that should not happen did, and was survived. */
+  failed(error: unknown): void
+}
+
+/** Why a client that asked to resume was not resumed. `gap`: its offset is not in what is kept. `session`: the `pid` is not its own. */
+export type ResumeRefusal = 'gap' | 'session'

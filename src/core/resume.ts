@@ -1,0 +1,67 @@
+import { type RoomState, wasInRoom } from './access.ts'
+import { changesStream, type EventEntry, type Membership, type MembershipEntry, type Stored } from './entry.ts'
+import type { EventLog } from './event-log.ts'
+import type { ResumeRefusal } from './observer.ts'
+import { parseOffset } from './offset.ts'
+import type { Session } from './session.ts'
+import { roomStream, type Stream, sessionStream, userStream } from './target.ts'
+
+/** Where a resume starts, or why there is none. */
+export type ResumePlan = { readonly after: number } | { readonly refused: ResumeRefusal }
+
+/** What a session missed in a stretch of the log: what it was entitled to then and may see now. */
+export type Missed =
+  | { readonly gap: true }
+  | { readonly gap: false; readonly events: readonly Stored<EventEntry>[]; readonly upTo: number; readonly more: boolean }
+
+export function planResume(log: EventLog, user: string, session: string | undefined, offset: string): ResumePlan {
+  const after = parseOffset(log.epoch, offset)
+  if (after === undefined) return { refused: 'gap' }
+  const streams: readonly Stream[] = [changesStream({ user }), ...(session === undefined ? [] : [changesStream({ session })])]
+  const changes = log.read(after, streams, Number.MAX_SAFE_INTEGER)
+  if (changes.gap) return { refused: 'gap' }
+  // A session that was ended while its client was away does not go on.
+  const ended = session !== undefined && changes.entries.some(({ entry }) => entry.kind === 'disconnect' || entry.kind === 'session-ended')
+  return ended ? { refused: 'session' } : { after }
+}
+
+/** Reads at most `limit` entries. To be called with the session's rooms as they stand at the head of the log. */
+export function readMissed(log: EventLog, session: Session, after: number, limit: number): Missed {
+  const { user } = session.identity
+  const streams: readonly Stream[] = ['all', userStream(user), sessionStream(session.id), ...[...session.rooms.keys()].map(roomStream)]
+  const reading = log.read(after, streams, limit)
+  if (reading.gap) return reading
+  const ofUser = readChanges(log, after, changesStream({ user }))
+  const ofSession = readChanges(log, after, changesStream({ session: session.id }))
+  const stateAt = (room: string, position: number): RoomState => {
+    const now = session.stateOf(room)
+    return { user: ofUser.at(room, position, now.user), session: ofSession.at(room, position, now.session) }
+  }
+  const events = reading.entries.filter((stored): stored is Stored<EventEntry> => {
+    const { entry, position, time } = stored
+    if (entry.kind !== 'event') return false
+    if (entry.except.users.includes(user) || entry.except.sessions.includes(session.id)) return false
+    if (entry.to.all || entry.to.users.includes(user) || entry.to.sessions.includes(session.id)) return true
+    return entry.to.rooms.some((room) => session.rooms.has(room) && wasInRoom(session.identity, room, stateAt(room, position), time))
+  })
+  return { gap: false, events, upTo: reading.upTo, more: reading.more }
+}
+
+interface Changes {
+  /** The membership in force at a position; `now`: the one at the head of the log. */
+  at(room: string, position: number, now: Membership | undefined): Membership | undefined
+}
+
+function readChanges(log: EventLog, after: number, stream: Stream): Changes {
+  const reading = log.read(after, [stream], Number.MAX_SAFE_INTEGER)
+  const memberships = reading.gap ? [] : reading.entries.filter((stored): stored is Stored<MembershipEntry> => stored.entry.kind === 'membership')
+  const byRoom = Map.groupBy(memberships, ({ entry }) => entry.room)
+  return {
+    at(room, position, now) {
+      const changes = byRoom.get(room)
+      if (changes === undefined) return now
+      const last = changes.findLast((change) => change.position <= position)
+      return last === undefined ? changes[0]?.was : { present: last.entry.present, position: last.position, time: last.time }
+    },
+  }
+}
