@@ -1,0 +1,146 @@
+import { randomBytes, randomInt } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { open, rename, rm } from 'node:fs/promises'
+import { z } from 'zod'
+import { BridgeError } from '../errors.ts'
+import { type DataFolder, statIfThere, syncFolder } from './data-folder.ts'
+import { checkPages, type Rows } from './page-check.ts'
+import { emptyState, encodeState } from './state.ts'
+import { formatKey, Store, stateKey } from './store.ts'
+
+const formatName = 'sidecast-log'
+const formatVersion = 1
+
+const formatSchema = z.object({ name: z.literal(formatName), version: z.number() })
+const identitySchema = z.object({
+  epoch: z.string().regex(/^[a-z0-9]{8,}$/),
+  secret: z.string().regex(/^[0-9a-f]{64}$/),
+  /** While a log that is not synced is open: the boot of the machine. Afterwards absent. */
+  unsynced: z.string().optional(),
+})
+
+/** What makes this log this log. */
+export interface LogIdentity {
+  readonly epoch: string
+  readonly secret: Uint8Array
+}
+
+export interface LogFile {
+  readonly store: Store
+  readonly identity: LogIdentity
+  close(): Promise<void>
+}
+
+/** @throws BridgeError log_foreign, log_damaged */
+export async function openLogFile(folder: DataFolder, durability: 'disk' | 'process'): Promise<LogFile> {
+  if ((await statIfThere(folder.file)) === undefined) await createLogFile(folder)
+  const row = checkFormat(await readMeta(folder), folder)
+  // What the operating system had not written when the machine went down is lost, and positions that clients saw will be given out
+  // again: their offsets must not be mistaken for ours.
+  const survived = row.unsynced === undefined || row.unsynced === bootId()
+  const identity = survived ? { epoch: row.epoch, secret: row.secret } : newIdentity()
+  const store = new Store(folder.file, durability === 'disk')
+  try {
+    await putFormat(store, durability === 'disk' ? identity : { ...identity, unsynced: bootId() })
+    if (durability === 'process') await store.sync()
+  } catch (error) {
+    await store.close()
+    throw error
+  }
+  return {
+    store,
+    identity: { epoch: identity.epoch, secret: Buffer.from(identity.secret, 'hex') },
+    close: () => close(store, identity, durability),
+  }
+}
+
+async function close(store: Store, identity: z.infer<typeof identitySchema>, durability: 'disk' | 'process'): Promise<void> {
+  try {
+    if (durability === 'process') {
+      // In this order: the mark may only go when everything before it is on the disk.
+      await store.sync()
+      await putFormat(store, identity)
+      await store.sync()
+    }
+  } finally {
+    await store.close()
+  }
+}
+
+/** Built beside its place and moved there as a whole: a log that is there is complete, whenever the power fails. */
+async function createLogFile(folder: DataFolder): Promise<void> {
+  const { unfinishedFile } = folder
+  const lockFile = `${unfinishedFile}-lock`
+  await rm(unfinishedFile, { force: true })
+  await rm(lockFile, { force: true })
+  const store = new Store(unfinishedFile, true)
+  try {
+    await store.write(() => store.tables.meta.put(stateKey, encodeState(emptyState)))
+    await putFormat(store, newIdentity())
+  } finally {
+    await store.close()
+  }
+  await rm(lockFile, { force: true })
+  await rename(unfinishedFile, folder.file)
+  await syncFolder(folder.path)
+}
+
+async function putFormat(store: Store, identity: z.infer<typeof identitySchema>): Promise<void> {
+  const row = Buffer.from(JSON.stringify({ name: formatName, version: formatVersion, ...identity }))
+  // Opening writes nothing when nothing changes: a full disk does not keep a log from being read.
+  if (store.tables.meta.get(formatKey)?.equals(row)) return
+  await store.write(() => store.tables.meta.put(formatKey, row))
+}
+
+function newIdentity(): z.infer<typeof identitySchema> {
+  const letters = 'abcdefghijklmnopqrstuvwxyz0123456789'
+  return { epoch: Array.from({ length: 10 }, () => letters[randomInt(letters.length)]).join(''), secret: randomBytes(32).toString('hex') }
+}
+
+async function readMeta(folder: DataFolder): Promise<Rows | undefined> {
+  const file = await open(folder.file, 'r')
+  try {
+    return checkPages(file.fd, (await file.stat()).size, folder.file, 'meta')
+  } finally {
+    await file.close()
+  }
+}
+
+function checkFormat(rows: Rows | undefined, { file }: DataFolder): z.infer<typeof identitySchema> {
+  const json = parseJson(rows?.get(formatKey.toString())?.toString())
+  const format = formatSchema.safeParse(json)
+  if (!format.success) {
+    throw new BridgeError('log_foreign', `${file} belongs to another application: choose another data folder`)
+  }
+  if (format.data.version !== formatVersion) {
+    throw new BridgeError(
+      'log_foreign',
+      `${file} has version ${format.data.version} of the format, and this Sidecast knows version ${formatVersion}: start the version that wrote it, or choose another data folder`,
+    )
+  }
+  const identity = identitySchema.safeParse(json)
+  if (!identity.success || rows?.get(stateKey.toString())?.length !== 32) {
+    throw new BridgeError(
+      'log_damaged',
+      `the event log ${file} has lost its own description: restore it from a backup, or move it away to start an empty log`,
+    )
+  }
+  return identity.data
+}
+
+function parseJson(text: string | undefined): unknown {
+  try {
+    return JSON.parse(text ?? 'null')
+  } catch {
+    return undefined
+  }
+}
+
+/** Another one after each start of the machine; where it cannot be known, never the same. */
+function bootId(): string {
+  try {
+    return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
+  } catch {
+    return randomBytes(16).toString('hex')
+  }
+}

@@ -1,0 +1,86 @@
+import type { Member, Membership, Stored } from '../core/entry.ts'
+import type { Reading } from '../core/event-log.ts'
+import type { Stream } from '../core/target.ts'
+import { BridgeError } from '../errors.ts'
+import { decodeMembership } from './append.ts'
+import { indexKey, indexPosition, membershipRange, membershipRoom, membershipSession, positionKey, sessionMemberships } from './keys.ts'
+import { decodeRecord } from './record.ts'
+import type { State } from './state.ts'
+import type { Store } from './store.ts'
+
+const chunk = 64
+
+export function readStreams(store: Store, { first, head }: State, after: number, streams: readonly Stream[], limit: number): Reading {
+  if (after < first - 1 || after > head) return { gap: true }
+  const entries: Stored[] = []
+  const heads = [...new Set(streams)].map((stream) => new StreamHead(store, stream, after))
+  let upTo = after
+  for (;;) {
+    const position = Math.min(...heads.map((head) => head.position))
+    if (position === Number.POSITIVE_INFINITY) return { gap: false, entries, upTo: head, more: false }
+    if (entries.length >= limit) return { gap: false, entries, upTo, more: true }
+    entries.push(readEntry(store, position))
+    upTo = position
+    for (const head of heads) head.pass(position)
+  }
+}
+
+function readEntry(store: Store, position: number): Stored {
+  const record = store.tables.entries.get(positionKey(position), { transaction: store.snapshot })
+  if (record === undefined) {
+    throw new BridgeError(
+      'log_damaged',
+      `the entry at position ${position} is missing: restore the data folder from a backup, or move it away to start an empty log`,
+    )
+  }
+  return decodeRecord(record, position)
+}
+
+/** Where the merge stands in one stream. Positions are fetched in chunks: a stream is not read further than needed. */
+class StreamHead {
+  readonly #store: Store
+  readonly #stream: Stream
+  #chunk: readonly number[] = []
+  #index = 0
+
+  constructor(store: Store, stream: Stream, after: number) {
+    this.#store = store
+    this.#stream = stream
+    this.#fetch(after + 1)
+  }
+
+  /** Infinity at the end. */
+  get position(): number {
+    return this.#chunk[this.#index] ?? Number.POSITIVE_INFINITY
+  }
+
+  pass(position: number): void {
+    if (this.position !== position) return
+    this.#index++
+    if (this.#index === chunk) this.#fetch(position + 1)
+  }
+
+  #fetch(from: number): void {
+    const range = { start: indexKey(this.#stream, from), end: indexKey(this.#stream, Number.MAX_SAFE_INTEGER), limit: chunk }
+    this.#chunk = [...this.#store.tables.streams.getKeys({ ...range, transaction: this.#store.snapshot })].map(indexPosition)
+    this.#index = 0
+  }
+}
+
+export function readMemberships(store: Store, member: Member): ReadonlyMap<string, Membership> {
+  const rows = store.tables.members.getRange({ ...membershipRange(member), transaction: store.snapshot })
+  return new Map([...rows].map(({ key, value }) => [membershipRoom(key), decodeMembership(value)]))
+}
+
+/** Jumps from session to session, whatever number of rooms they have. */
+export function readSessionsWithMemberships(store: Store): readonly string[] {
+  const sessions: string[] = []
+  let start: Buffer = sessionMemberships.start
+  for (;;) {
+    const [key] = [...store.tables.members.getKeys({ start, end: sessionMemberships.end, limit: 1, transaction: store.snapshot })]
+    if (key === undefined) return sessions
+    const session = membershipSession(key)
+    sessions.push(session)
+    start = membershipRange({ session }).end
+  }
+}

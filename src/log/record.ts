@@ -1,0 +1,69 @@
+import { crc32 } from 'node:zlib'
+import type { Entry, EventEntry, Membership, Stored } from '../core/entry.ts'
+import { BridgeError } from '../errors.ts'
+
+// The bytes of one stored entry, big-endian:
+//   0 CRC-32 of all that follows | 4 version | 5 position (f64) | 13 time (f64) | 21 header length (u32) | 25 header (JSON) | data (text)
+const version = 1
+const sealEnd = 21
+const headerStart = 25
+
+type Header = (Omit<EventEntry, 'data'> | Exclude<Entry, EventEntry>) & { readonly was?: Membership }
+
+/** A record without its place: encoded before the transaction, so that only these 21 bytes are written while it holds the lock. */
+export interface Draft {
+  readonly bytes: Buffer
+  readonly bodyCrc: number
+}
+
+export function draftRecord(entry: Entry, was?: Membership): Draft {
+  const { header, data } = entry.kind === 'event' ? split(entry) : { header: { ...entry, ...(was && { was }) }, data: '' }
+  const json = JSON.stringify(header satisfies Header)
+  const headerLength = Buffer.byteLength(json)
+  const bytes = Buffer.allocUnsafe(headerStart + headerLength + Buffer.byteLength(data))
+  bytes.writeUInt32BE(headerLength, sealEnd)
+  bytes.write(json, headerStart)
+  bytes.write(data, headerStart + headerLength)
+  return { bytes, bodyCrc: crc32(bytes.subarray(sealEnd)) }
+}
+
+function split({ data, ...header }: EventEntry): { readonly header: Omit<EventEntry, 'data'>; readonly data: string } {
+  return { header, data }
+}
+
+/** Gives the draft its place; the bytes are complete afterwards. */
+export function sealRecord(draft: Draft, position: number, time: number): Buffer {
+  const { bytes } = draft
+  bytes[4] = version
+  bytes.writeDoubleBE(position, 5)
+  bytes.writeDoubleBE(time, 13)
+  bytes.writeUInt32BE(crc32(bytes.subarray(4, sealEnd), draft.bodyCrc), 0)
+  return bytes
+}
+
+/** The time alone, for deciding what is old; not checked. */
+export function recordTime(bytes: Buffer): number {
+  return bytes.length < headerStart ? 0 : bytes.readDoubleBE(13)
+}
+
+/** @throws BridgeError log_damaged: these are not the bytes that were written at this position. */
+export function decodeRecord(bytes: Buffer, position: number): Stored {
+  if (bytes.length < headerStart || crc32(bytes.subarray(4, sealEnd), crc32(bytes.subarray(sealEnd))) !== bytes.readUInt32BE(0)) {
+    throw new BridgeError(
+      'log_damaged',
+      `the entry at position ${position} fails its checksum: restore the data folder from a backup, or move it away to start an empty log`,
+    )
+  }
+  // A whole record in the wrong place is damage too: the pages of the file were mixed up.
+  if (bytes[4] !== version || bytes.readDoubleBE(5) !== position) {
+    throw new BridgeError(
+      'log_damaged',
+      `the entry at position ${position} is another one: restore the data folder from a backup, or move it away to start an empty log`,
+    )
+  }
+  const dataStart = headerStart + bytes.readUInt32BE(sealEnd)
+  // Only our own encoder writes bytes that pass the checksum.
+  const { was, ...header } = JSON.parse(bytes.toString('utf8', headerStart, dataStart)) as Header
+  const entry: Entry = header.kind === 'event' ? { ...header, data: bytes.toString('utf8', dataStart) } : header
+  return { position, time: bytes.readDoubleBE(13), entry, ...(was && { was }) }
+}

@@ -1,0 +1,142 @@
+import { type Database, open, type RootDatabase, type Transaction } from 'lmdb'
+import { toBridgeError } from '../errors.ts'
+import { decodeState, type State } from './state.ts'
+
+type Table = Database<Buffer, Buffer>
+
+/** The tables of the log. What is written in one `write` is there as a whole or not at all. */
+export interface Tables {
+  /** One row each: what the file is, and the state. */
+  readonly meta: Table
+  /** Position -> record. */
+  readonly entries: Table
+  /** Stream and position -> nothing. */
+  readonly streams: Table
+  /** Id -> position, time and digest of the event that had it first. */
+  readonly ids: Table
+  /** Position -> time and key in `ids`: the order in which ids leave the window. */
+  readonly idOrder: Table
+  /** Member and room -> membership. */
+  readonly members: Table
+}
+
+export const stateKey = Buffer.from('state')
+export const formatKey = Buffer.from('format')
+const canaryKey = Buffer.from('canary')
+// Address space, not memory or disk; beyond it LMDB maps anew.
+const mapBytes = 2 ** 36
+const tableOptions = { encoding: 'binary', keyEncoding: 'binary' } as const
+
+/** LMDB, with the promises that the log needs from it. */
+export class Store {
+  readonly tables: Tables
+  readonly #root: RootDatabase<Buffer, Buffer>
+  #snapshot: Transaction
+  #fatal: Error | undefined
+
+  /** The file must have been checked: LMDB ends the process by a signal when it is wrong. */
+  constructor(file: string, synced: boolean) {
+    this.#root = open<Buffer, Buffer>({
+      path: file,
+      noSubdir: true,
+      mapSize: mapBytes,
+      maxDbs: 8,
+      // Plain LMDB commits: pages, fdatasync, then the meta page through an O_DSYNC descriptor, then visible. So a promise that
+      // resolves means "on the disk", and a failed sync leaves nothing that readers could see.
+      overlappingSync: false,
+      noSync: !synced,
+      // The other way of batching makes a second promise per commit that nobody holds: an unhandled rejection when the disk is full.
+      eventTurnBatching: false,
+      ...tableOptions,
+    })
+    const table = (name: string): Table => this.#root.openDB<Buffer, Buffer>({ name, ...tableOptions })
+    this.tables = {
+      meta: table('meta'),
+      entries: table('entries'),
+      streams: table('streams'),
+      ids: table('ids'),
+      idOrder: table('id-order'),
+      members: table('members'),
+    }
+    this.#snapshot = this.#root.useReadTransaction()
+  }
+
+  /** What every read goes through: the state after the last `write` that has resolved, never one that is half-way. */
+  get snapshot(): Transaction {
+    return this.#snapshot
+  }
+
+  state(): State | undefined {
+    const bytes = this.tables.meta.get(stateKey, { transaction: this.#snapshot })
+    return bytes && decodeState(bytes)
+  }
+
+  /**
+   * Runs `action` in one transaction; resolves when it is on the disk and `snapshot` shows it. One at a time.
+   * @throws what `action` or the disk threw; nothing was written then.
+   */
+  async write<T>(action: () => T): Promise<T> {
+    if (this.#fatal !== undefined) throw this.#fatal
+    try {
+      // A child transaction, because LMDB commits the other kind also when the action throws half-way.
+      const result = await this.#root.childTransaction(action)
+      this.#renewSnapshot()
+      return result
+    } catch (error) {
+      const cause = await causeOf(error)
+      this.#probe()
+      throw cause
+    }
+  }
+
+  /** A write of this size that leaves nothing behind but room for as much. */
+  async canary(bytes: number, time: number): Promise<void> {
+    const value = Buffer.alloc(Math.max(16, bytes))
+    value.writeDoubleBE(time)
+    await this.write(() => this.tables.meta.put(canaryKey, value))
+    if (bytes > 16) await this.write(() => this.tables.meta.put(canaryKey, value.subarray(0, 16)))
+  }
+
+  /** For a store that is not synced: everything so far is on the disk afterwards. */
+  async sync(): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      const root: RootDatabase<Buffer, Buffer> & { sync?(done: (error: unknown) => void): void } = this.#root
+      root.sync?.((error) => (error ? reject(toBridgeError(error)) : resolve()))
+    })
+  }
+
+  async close(): Promise<void> {
+    this.#snapshot.done()
+    await this.#root.close()
+  }
+
+  #renewSnapshot(): void {
+    const old = this.#snapshot
+    this.#root.resetReadTxn()
+    this.#snapshot = this.#root.useReadTransaction()
+    old.done()
+  }
+
+  /**
+   * After a failed write of the meta page LMDB refuses to write until the file is opened anew, and its writer thread would then wait
+   * for ever. A synchronous transaction that does nothing tells, without touching the disk.
+   */
+  #probe(): void {
+    try {
+      this.#root.transactionSync(() => undefined)
+    } catch (error) {
+      this.#fatal = new Error('the log file cannot be written to any more: check the disk, then restart', { cause: error })
+    }
+  }
+}
+
+/** A failed commit rejects with a promise of its reason, which would be an unhandled rejection when nobody looks at it. */
+async function causeOf(error: unknown): Promise<unknown> {
+  if (!(error instanceof Error) || !('commitError' in error)) return error
+  try {
+    await error.commitError
+    return error
+  } catch (cause) {
+    return cause
+  }
+}

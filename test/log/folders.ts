@@ -1,0 +1,22 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll } from 'vitest'
+
+let root: string | undefined
+
+/** A path for data that is removed after the file's tests; nothing is there yet. */
+export function folderNamed(name: string): string {
+  if (root === undefined) {
+    root = mkdtempSync(join(tmpdir(), 'sidecast-log-'))
+  }
+  return join(root, name)
+}
+
+export function newFolder(): string {
+  return folderNamed(crypto.randomUUID())
+}
+
+afterAll(() => {
+  if (root !== undefined) rmSync(root, { recursive: true, force: true })
+})
