@@ -1,10 +1,11 @@
 import type { Entry, Member, Membership, Stored } from '../core/entry.ts'
 import { entryStreams } from '../core/entry.ts'
 import type { Appended } from '../core/event-log.ts'
+import { BridgeError } from '../errors.ts'
 import { dedupeKey, indexKey, membershipKey, membershipRange, placeIndexKey, positionKey } from './keys.ts'
 import { type Draft, draftRecord, sealRecord } from './record.ts'
 import { encodeState, type State } from './state.ts'
-import { stateKey, type Tables } from './store.ts'
+import { stateKey, type Table, type Tables } from './store.ts'
 
 /** An entry with everything that can be computed before the transaction. */
 export interface Prepared {
@@ -77,7 +78,7 @@ function writeEntry(tables: Tables, prepared: Prepared, draft: Draft | undefined
       : undefined
   if (entry.kind === 'session-ended') forgetMemberships(tables, entry)
   if (draft !== undefined) {
-    tables.entries.put(key, sealRecord(was === undefined ? draft : draftRecord(entry, was), position, time))
+    append(tables.entries, key, sealRecord(was === undefined ? draft : draftRecord(entry, was), position, time))
     for (const indexKey of prepared.indexKeys) tables.streams.put(placeIndexKey(indexKey, position), nothing)
   }
   return { position, time, entry, ...(was && { was }) }
@@ -92,7 +93,12 @@ function writeId(tables: Tables, idKey: Buffer, digest: string, key: Buffer, pos
   const order = Buffer.allocUnsafe(8 + idKey.length)
   order.writeDoubleBE(time, 0)
   idKey.copy(order, 8)
-  tables.idOrder.put(key, order)
+  append(tables.idOrder, key, order)
+}
+
+function append(table: Table, key: Buffer, value: Buffer): void {
+  // Never overwrites: an entry at this position would mean that the head is wrong.
+  if (table.putSync(key, value, { append: true }) === false) throw new BridgeError('log_damaged', 'the log has entries beyond its head')
 }
 
 function writeMembership(tables: Tables, key: Buffer, membership: Membership): Membership | undefined {

@@ -71,7 +71,14 @@ export class EmbeddedLog implements EventLog {
       return new EmbeddedLog(options, folder, await openLogFile(folder, options.durability))
     } catch (error) {
       await folder.release()
-      throw error
+      if (error instanceof BridgeError) throw error
+      throw new BridgeError(
+        'log_read_only',
+        `the log in the data folder ${folder.path} cannot be opened (${reasonOf(error)}): check the disk and its free space`,
+        {
+          cause: error,
+        },
+      )
     }
   }
 
@@ -144,9 +151,11 @@ export class EmbeddedLog implements EventLog {
     await this.#checkingSpace
     try {
       await this.#file.close()
-    } finally {
-      await this.#folder.release()
+    } catch (error) {
+      // What was accepted with durability 'process' may not be on the disk; who closes can do nothing about it.
+      this.#options.onFailure(error)
     }
+    await this.#folder.release()
   }
 
   #wake(): void {

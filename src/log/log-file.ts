@@ -1,6 +1,6 @@
 import { randomBytes, randomInt } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { open, rename, rm } from 'node:fs/promises'
+import { open, rename, rm, writeFile } from 'node:fs/promises'
 import { z } from 'zod'
 import { BridgeError } from '../errors.ts'
 import { type DataFolder, statIfThere, syncFolder } from './data-folder.ts'
@@ -10,6 +10,8 @@ import { formatKey, Store, stateKey } from './store.ts'
 
 const formatName = 'sidecast-log'
 const formatVersion = 1
+// More than 126 readers take.
+const lockFileBytes = 16_384
 
 const formatSchema = z.object({ name: z.literal(formatName), version: z.number() })
 const identitySchema = z.object({
@@ -39,6 +41,7 @@ export async function openLogFile(folder: DataFolder, durability: 'disk' | 'proc
   // again: their offsets must not be mistaken for ours.
   const survived = row.unsynced === undefined || row.unsynced === bootId()
   const identity = survived ? { epoch: row.epoch, secret: row.secret } : newIdentity()
+  await allocateLockFile(folder.file)
   const store = new Store(folder.file, durability === 'disk')
   try {
     await putFormat(store, durability === 'disk' ? identity : { ...identity, unsynced: bootId() })
@@ -70,9 +73,8 @@ async function close(store: Store, identity: z.infer<typeof identitySchema>, dur
 /** Built beside its place and moved there as a whole: a log that is there is complete, whenever the power fails. */
 async function createLogFile(folder: DataFolder): Promise<void> {
   const { unfinishedFile } = folder
-  const lockFile = `${unfinishedFile}-lock`
   await rm(unfinishedFile, { force: true })
-  await rm(lockFile, { force: true })
+  await allocateLockFile(unfinishedFile)
   const store = new Store(unfinishedFile, true)
   try {
     await store.write(() => store.tables.meta.put(stateKey, encodeState(emptyState)))
@@ -80,9 +82,17 @@ async function createLogFile(folder: DataFolder): Promise<void> {
   } finally {
     await store.close()
   }
-  await rm(lockFile, { force: true })
+  await rm(`${unfinishedFile}-lock`, { force: true })
   await rename(unfinishedFile, folder.file)
   await syncFolder(folder.path)
+}
+
+/**
+ * LMDB maps a lock file that is one hole, and writing into a hole on a full disk ends the process by a signal. So it gets its blocks
+ * first; LMDB, alone with the folder, fills it in.
+ */
+async function allocateLockFile(file: string): Promise<void> {
+  await writeFile(`${file}-lock`, Buffer.alloc(lockFileBytes))
 }
 
 async function putFormat(store: Store, identity: z.infer<typeof identitySchema>): Promise<void> {

@@ -13,6 +13,8 @@ const noRoot = 0xffffffffffffffffn
 const branchFlag = 0x01
 const leafFlag = 0x02
 const metaFlag = 0x08
+// The others are marks that LMDB leaves behind while it works.
+const kindFlags = 0x7f
 const bigData = 0x01
 const subData = 0x02
 
@@ -73,7 +75,7 @@ class PageCheck {
     if (first === undefined && second === undefined) {
       throw new BridgeError('log_foreign', `${this.#path} is not an event log: move the file away, or choose another data folder`)
     }
-    if (first === undefined || second === undefined) throw this.#damaged('has a broken first page')
+    if (first === undefined || second === undefined) throw this.#damaged('is truncated, or its first pages are broken')
     for (const meta of [first, second]) {
       if ((meta.readUInt32LE(4) & 0xffff) !== dataVersion) {
         throw new BridgeError(
@@ -92,10 +94,7 @@ class PageCheck {
   /** From the magic on; undefined when these bytes are no meta page. */
   #readMeta(offset: number): Buffer | undefined {
     const bytes = Buffer.alloc(metaBytes)
-    if (readSync(this.#fd, bytes, 0, metaBytes, offset) !== metaBytes) {
-      if (offset > 0) throw this.#damaged('is truncated')
-      return undefined
-    }
+    if (readSync(this.#fd, bytes, 0, metaBytes, offset) !== metaBytes) return undefined
     const meta = bytes.subarray(pageHeader)
     return (bytes.readUInt16LE(18) & metaFlag) !== 0 && meta.readUInt32LE(0) === magic ? meta : undefined
   }
@@ -148,7 +147,7 @@ class PageCheck {
     this.#use(number)
     const page = Buffer.allocUnsafe(this.#pageSize)
     readSync(this.#fd, page, 0, this.#pageSize, number * this.#pageSize)
-    if (Number(page.readBigUInt64LE(0)) !== number || page.readUInt16LE(18) !== flag) throw this.#broken(number)
+    if (Number(page.readBigUInt64LE(0)) !== number || (page.readUInt16LE(18) & kindFlags) !== flag) throw this.#broken(number)
     return page
   }
 

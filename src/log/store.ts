@@ -1,8 +1,24 @@
-import { type Database, open, type RootDatabase, type Transaction } from 'lmdb'
+import { open, type RootDatabase, type Transaction } from 'lmdb'
 import { toBridgeError } from '../errors.ts'
 import { decodeState, type State } from './state.ts'
 
-type Table = Database<Buffer, Buffer>
+interface Range {
+  readonly start?: Buffer
+  readonly end?: Buffer
+  readonly limit?: number
+  readonly transaction?: Transaction
+}
+
+/** What the log uses of a table of LMDB. Writes are made in a transaction only, and there they are done when the call returns. */
+export interface Table {
+  get(key: Buffer, options?: { readonly transaction?: Transaction }): Buffer | undefined
+  getKeys(range: Range): Iterable<Buffer>
+  getRange(range: Range): Iterable<{ readonly key: Buffer; readonly value: Buffer }>
+  put(key: Buffer, value: Buffer): void
+  /** With `append`, for a key after all others: pages are filled instead of split in halves. False when it is not after them. */
+  putSync(key: Buffer, value: Buffer, options: { readonly append: true }): unknown
+  remove(key: Buffer): void
+}
 
 /** The tables of the log. What is written in one `write` is there as a whole or not at all. */
 export interface Tables {
