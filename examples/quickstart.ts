@@ -1,0 +1,166 @@
+/**
+ * Everything on this machine: the bridge (as `sidecast serve` runs it) on the embedded log, and a demo application with a page to try it.
+ * What must outlive a restart is kept in .quickstart/: the secret, the key and the events.
+ *   node examples/quickstart.ts [--dir .quickstart] [--port 3000] [--demo-port 8080]
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { join, relative } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { parseArgs, styleText } from 'node:util'
+import { createDemoServer, signLogin } from './demo-server.ts'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const loopback = '127.0.0.1'
+const readyTimeoutMs = 30_000
+
+const { values: flags } = parseArgs({
+  options: {
+    dir: { type: 'string', default: join(root, '.quickstart') },
+    port: { type: 'string', default: '3000' },
+    'demo-port': { type: 'string', default: '8080' },
+  },
+})
+
+mkdirSync(flags.dir, { recursive: true, mode: 0o700 })
+const jwtSecret = keptSecret(join(flags.dir, 'jwt-secret'))
+const apiKey = keptSecret(join(flags.dir, 'api-key'))
+const logFile = join(flags.dir, 'bridge.log')
+
+const publicPort = await freePort('the bridge', Number(flags.port), [])
+const privatePort = await freePort('the ingress', Number(flags.port) + 1, [publicPort])
+const demoPort = await freePort('the demo page', Number(flags['demo-port']), [publicPort, privatePort])
+
+const demo = createDemoServer({ publicPort, privatePort, jwtSecret, apiKey })
+demo.listen(demoPort, loopback)
+await once(demo, 'listening')
+
+const bridge = startBridge()
+let stopping = false
+bridge.once('exit', (code, signal) => {
+  if (stopping) return
+  process.stderr.write(
+    `\nThe bridge stopped (${signal ?? `exit code ${code}`}). The end of ${logFile}:\n\n${readFileSync(logFile, 'utf8').slice(-3000)}\n`,
+  )
+  process.exit(1)
+})
+// A crash of this program must not leave a bridge behind.
+process.once('exit', () => bridge.kill('SIGKILL'))
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, stop)
+
+await bridgeReady()
+print()
+
+/** The secret in a file that only its owner may read; made at the first start. */
+function keptSecret(path: string): string {
+  try {
+    // Fails when there is one: two starts at once must not end with two secrets.
+    writeFileSync(path, randomBytes(48).toString('base64url'), { mode: 0o600, flag: 'wx' })
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error
+  }
+  return readFileSync(path, 'utf8').trim()
+}
+
+async function freePort(what: string, wanted: number, taken: readonly number[]): Promise<number> {
+  for (let port = wanted; port < wanted + 100; port++) {
+    if (taken.includes(port) || !(await isFree(port))) continue
+    if (port !== wanted) process.stdout.write(`Port ${wanted} is taken: ${what} uses ${port}.\n`)
+    return port
+  }
+  throw new Error(`no free port from ${wanted} on`)
+}
+
+async function isFree(port: number): Promise<boolean> {
+  const probe = createServer()
+  try {
+    probe.listen(port, loopback)
+    await once(probe, 'listening')
+    return true
+  } catch {
+    return false
+  } finally {
+    probe.close()
+  }
+}
+
+/** Exactly what a deployment runs, configured by its environment. */
+function startBridge(): ChildProcess {
+  // What is set for another bridge must not configure this one.
+  const foreign = Object.entries(process.env).filter(([name]) => !name.startsWith('SIDECAST_'))
+  const log = openSync(logFile, 'w', 0o600)
+  const child = spawn(process.execPath, [join(root, 'src/cli.ts'), 'serve'], {
+    env: {
+      ...Object.fromEntries(foreign),
+      SIDECAST_PUBLIC_HOST: loopback,
+      SIDECAST_PUBLIC_PORT: String(publicPort),
+      SIDECAST_PRIVATE_HOST: loopback,
+      SIDECAST_PRIVATE_PORT: String(privatePort),
+      SIDECAST_ALLOWED_ORIGINS: `http://${loopback}:${demoPort},http://localhost:${demoPort}`,
+      SIDECAST_JWT_SECRET: jwtSecret,
+      SIDECAST_API_KEYS: `quickstart:${apiKey}:publish+read+admin`,
+      SIDECAST_DATA_DIR: join(flags.dir, 'data'),
+    },
+    stdio: ['ignore', log, log],
+    // Its own process group: Ctrl-C reaches this program alone, which then lets the bridge drain.
+    detached: true,
+  })
+  closeSync(log)
+  return child
+}
+
+async function bridgeReady(): Promise<void> {
+  const deadline = AbortSignal.timeout(readyTimeoutMs)
+  while (!deadline.aborted) {
+    const response = await fetch(`http://${loopback}:${privatePort}/readyz`).catch(() => undefined)
+    if (response?.ok) return
+    await delay(50)
+  }
+  throw new Error(`the bridge was not ready within ${readyTimeoutMs / 1000} s; ${logFile} says more`)
+}
+
+function stop(): void {
+  // The second Ctrl-C does not wait.
+  if (stopping) process.exit(130)
+  stopping = true
+  process.stdout.write('\nStopping …\n')
+  demo.close()
+  demo.closeAllConnections()
+  bridge.once('exit', () => {
+    process.stdout.write('Stopped. Events, secret and key are kept: the next start goes on from here.\n')
+    process.exit(0)
+  })
+  bridge.kill('SIGTERM')
+}
+
+function print(): void {
+  const rooms = ['news', 'order:*']
+  const { token } = signLogin(jwtSecret, '42', rooms, { seconds: 12 * 3600 })
+  const body = JSON.stringify({ event: 'order.updated', data: { order: 7, status: 'shipped' }, to: { users: ['42'] } })
+  const address = `http://${loopback}:${privatePort}/v1/events`
+  const curl = `curl -sS ${address} -H 'Authorization: Bearer ${apiKey}' -H 'Content-Type: application/json' -d '${body}'`
+  const title = (text: string) => styleText('bold', text)
+  const faint = (text: string) => styleText('dim', text)
+  process.stdout.write(`
+${styleText(['bold', 'green'], 'Sidecast is running.')}
+
+${title('1. Open the demo page')}
+   http://${loopback}:${demoPort}
+
+${title('2. Publish to user 42')}, as your backend would: paste this into another terminal
+${curl}
+
+${title('3. Connect from your own code')} with this login token of user 42 ${faint(`(rooms ${rooms.join(', ')}; valid for 12 hours)`)}
+${token}
+
+   Browsers   http://${loopback}:${publicPort}   ${faint('Socket.IO')}
+   Backends   http://${loopback}:${privatePort}   ${faint('HTTP, documented at /docs')}
+   Kept in    ${relative(process.cwd(), flags.dir) || '.'}   ${faint('events, development secret and key, bridge.log')}
+
+Ctrl-C stops it; what is kept survives a restart.
+`)
+}

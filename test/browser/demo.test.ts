@@ -1,0 +1,181 @@
+import { fileURLToPath } from 'node:url'
+import type { Locator, Page } from 'playwright-core'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { type Quickstart, startQuickstart } from '../examples/start-quickstart.ts'
+import { type Chromium, startChromium } from './chromium.ts'
+
+const sizes = { desktop: { width: 1280, height: 900 }, phone: { width: 390, height: 844 } } as const
+
+let quickstart: Quickstart
+let browser: Chromium
+let page: Page
+
+beforeAll(async () => {
+  quickstart = await startQuickstart({ port: 14_000, demoPort: 19_080 })
+  browser = await startChromium()
+  page = browser.page
+  page.setDefaultTimeout(15_000)
+})
+
+afterAll(async () => {
+  await browser?.[Symbol.asyncDispose]()
+  await quickstart?.[Symbol.asyncDispose]()
+})
+
+beforeEach(async () => {
+  await page.setViewportSize(sizes.desktop)
+  await page.goto(quickstart.page)
+  await connected()
+})
+
+const status = (): Locator => page.getByRole('status', { name: 'Connection' })
+const events = (): Locator => page.getByRole('log').locator('li:not(.notice)')
+const button = (name: string): Locator => page.getByRole('button', { name, exact: true })
+const says = (text: string): Promise<void> => page.getByText(text).waitFor()
+const connected = (transport = 'websocket'): Promise<void> =>
+  status()
+    .filter({ hasText: `Connected${transport}` })
+    .waitFor()
+
+async function send(to: 'User' | 'Room' | 'Everyone', name: string, event: string, data: unknown): Promise<void> {
+  await page.getByRole('radio', { name: to }).check()
+  const form = page.locator('#send-form')
+  if (to !== 'Everyone') await form.getByRole('textbox', { name: to }).fill(name)
+  await form.getByRole('textbox', { name: 'Event' }).fill(event)
+  await form.getByRole('textbox', { name: 'Data' }).fill(JSON.stringify(data))
+  await button('Send').click()
+}
+
+async function logIn(user: string, rooms: string): Promise<void> {
+  const form = page.locator('#login-form')
+  await form.getByRole('textbox', { name: 'User' }).fill(user)
+  await form.getByRole('textbox', { name: 'Rooms in the token' }).fill(rooms)
+  await button('Log in').click()
+  await page.locator('#user').filter({ hasText: user }).waitFor()
+  await connected()
+}
+
+async function screenshot(name: string, colors: 'light' | 'dark' = 'light'): Promise<void> {
+  for (const [size, viewport] of Object.entries(sizes)) {
+    await page.setViewportSize(viewport)
+    await page.emulateMedia({ colorScheme: colors, reducedMotion: 'reduce' })
+    await page.screenshot({ path: fileURLToPath(new URL(`../../test-artifacts/demo-${name}-${size}.png`, import.meta.url)), fullPage: true })
+    // Nothing is wider than a phone.
+    expect(await page.evaluate('document.documentElement.scrollWidth <= innerWidth'), `${name} on a ${size}`).toBe(true)
+  }
+  await page.setViewportSize(sizes.desktop)
+  await page.emulateMedia({ colorScheme: 'light' })
+}
+
+describe('the demo page', () => {
+  test('shows who is logged in, and an event when it arrives', async () => {
+    expect(await page.locator('#user').textContent()).toBe('42')
+    await send('User', '42', 'order.updated', { order: 7, status: 'shipped' })
+    const event = events().first()
+    await event.getByText('order.updated').waitFor()
+    expect(await event.locator('pre').textContent()).toBe('{ "order": 7, "status": "shipped" }')
+    expect(await event.locator('.offset').textContent()).toMatch(/^\S+-\d+$/)
+    expect(await event.getByText('caught up').count()).toBe(0)
+    await says('Stored, for 1 session.')
+    await send('Everyone', '', 'maintenance.planned', { at: '22:00', message: 'Back in five minutes' })
+    await events().getByText('maintenance.planned').waitFor()
+    await send('Room', 'news', 'article.published', {
+      title: 'An ordered log between the ingresses and the sockets',
+      tags: ['realtime', 'php', 'java'],
+    })
+    await events().getByText('article.published').waitFor()
+    expect(await events().count()).toBe(3)
+    await screenshot('received')
+    await screenshot('received-dark', 'dark')
+  })
+
+  test('goes on over long-polling, in the same session', async () => {
+    const session = await page.locator('#session').textContent()
+    await page.getByRole('checkbox', { name: 'Long-polling only' }).check()
+    await connected('polling')
+    expect(await page.locator('#session').textContent()).toBe(session)
+    await send('User', '42', 'order.updated', { order: 8 })
+    await events().getByText('order.updated').waitFor()
+    await page.getByRole('checkbox', { name: 'Long-polling only' }).uncheck()
+    await connected('websocket')
+    expect(await events().count()).toBe(1)
+  })
+
+  test('shows as caught up what was published while the connection was cut', async () => {
+    await send('User', '42', 'before.cut', 1)
+    await events().getByText('before.cut').waitFor()
+    await button('Cut the connection').click()
+    await status().filter({ hasText: 'Cut' }).waitFor()
+    await send('User', '42', 'while.cut', { number: 1 })
+    await says('Stored. Nobody it is for is connected')
+    await send('Room', 'news', 'while.cut', { number: 2 })
+    await says('Stored. Nobody it is for is connected')
+    await screenshot('cut')
+    await button('Reconnect').click()
+    await connected()
+    await events().filter({ hasText: '"number": 2' }).waitFor()
+    await send('User', '42', 'after.cut', 2)
+    await events().getByText('after.cut').waitFor()
+
+    expect(await events().locator('.event-name').allTextContents()).toEqual(['after.cut', 'while.cut', 'while.cut', 'before.cut'])
+    expect(await events().filter({ hasText: 'caught up' }).locator('.event-name').allTextContents()).toEqual(['while.cut', 'while.cut'])
+    expect(await page.locator('#recovered').textContent()).toContain('yes')
+    await screenshot('caught-up')
+  })
+
+  test('joins a room that the token opens, is refused another, and leaves again', async () => {
+    const rooms = page.getByRole('list', { name: 'Rooms of this session' })
+    const room = page.locator('#room-form').getByRole('textbox', { name: 'Room' })
+    await room.fill('order:7')
+    await button('Join').click()
+    await says('Joined order:7.')
+    await rooms.getByText('order:7').waitFor()
+    await send('Room', 'order:7', 'order.paid', { order: 7 })
+    await events().getByText('order.paid').waitFor()
+
+    await room.fill('payroll')
+    await button('Join').click()
+    await says('room_forbidden')
+    await button('Leave order:7').click()
+    await says('Left order:7.')
+    expect(await rooms.locator('li').allTextContents()).toEqual(['news×'])
+  })
+
+  test('becomes another user, who does not get what is for the first', async () => {
+    await logIn('43', 'vip')
+    await send('User', '42', 'for.user.42', null)
+    await says('Stored. Nobody it is for is connected')
+    await send('User', '43', 'for.user.43', null)
+    await events().getByText('for.user.43').waitFor()
+    await logIn('42', 'news, order:*')
+    await send('Everyone', '', 'for.all', null)
+    await events().getByText('for.all').waitFor()
+    expect(await events().locator('.event-name').allTextContents()).toEqual(['for.all', 'for.user.43'])
+  })
+
+  test('says why a login was refused, and recovers with a fresh token', async () => {
+    const session = await page.locator('#session').textContent()
+    await button('Use an expired token').click()
+    const refusal = page.getByRole('alert')
+    await refusal.getByText('token_expired').waitFor()
+    expect(await refusal.textContent()).toContain('The login token has expired.')
+    expect(await status().textContent()).toContain('Refused: token_expired')
+    await send('User', '42', 'while.refused', null)
+    await says('Stored. Nobody it is for is connected')
+    await screenshot('refused')
+    await button('Log in with a fresh token').click()
+    await connected()
+    await events().filter({ hasText: 'while.refused' }).getByText('caught up').waitFor()
+    expect(await page.locator('#session').textContent()).toBe(session)
+  })
+
+  test('takes what an event holds for text, never for HTML', async () => {
+    await send('User', '42', 'order.updated', { html: '<img src=x onerror="document.title=1">' })
+    await events().filter({ hasText: '<img src=x' }).waitFor()
+    expect(await page.locator('#events img').count()).toBe(0)
+  })
+
+  test('breaks no rule of its security policy and throws nothing', () => {
+    expect(browser.complaints).toEqual([])
+  })
+})

@@ -1,0 +1,76 @@
+import { once } from 'node:events'
+import { readFile, stat } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { connectSession } from '../support/client.ts'
+import { runProgram } from './run-program.ts'
+import { startQuickstart } from './start-quickstart.ts'
+
+const ports = { port: 13_000, demoPort: 18_080 }
+const sent = { event: 'order.updated', data: { order: 7, status: 'shipped' } }
+
+test('the printed curl line, pasted into a shell, reaches a session with the printed token', async () => {
+  await using quickstart = await startQuickstart(ports)
+  await using session = connectSession(quickstart.bridge, { token: quickstart.token })
+  expect((await session.notice('sidecast:ready')).data).toMatchObject({ user: '42' })
+
+  const { exitCode, output, errors } = await runProgram('sh', ['-c', quickstart.curl])
+  expect(errors).toBe('')
+  expect(exitCode).toBe(0)
+  expect(JSON.parse(output)).toMatchObject({ duplicate: false, matched: 1 })
+  expect(await session.event()).toMatchObject(sent)
+})
+
+test('Ctrl-C stops it, and after the next start a client goes on where it was', async () => {
+  await using first = await startQuickstart(ports)
+  await using session = connectSession(first.bridge, { token: first.token })
+  await session.notice('sidecast:ready')
+  await runProgram('sh', ['-c', first.curl])
+  await session.event()
+  const stopped = await first.stop()
+  expect(stopped.exitCode, stopped.output).toBe(0)
+  expect(stopped.output).toContain('Stopped.')
+  await session.closed()
+
+  await using second = await startQuickstart(ports, first.directory)
+  expect(second.bridge).toBe(first.bridge)
+  expect(second.curl).toBe(first.curl)
+  expect((await session.notice('sidecast:ready', 2)).data).toMatchObject({ recovered: true })
+  await runProgram('sh', ['-c', second.curl])
+  expect(await session.event(2)).toMatchObject(sent)
+})
+
+test('a taken port is named, and the next free one is used', async () => {
+  const other = createServer().listen(ports.demoPort, '127.0.0.1')
+  await once(other, 'listening')
+  await using quickstart = await startQuickstart(ports)
+  expect(quickstart.output).toContain(`Port ${ports.demoPort} is taken`)
+  expect(quickstart.page).not.toContain(`:${ports.demoPort}`)
+  const page = await fetch(quickstart.page)
+  expect(page.status).toBe(200)
+  // The page loads the client from where this bridge listens, and may load it from nowhere else.
+  expect(await page.text()).toContain(`src="${quickstart.bridge}/socket.io/socket.io.js"`)
+  expect(page.headers.get('content-security-policy')).toContain(`script-src 'self' ${quickstart.bridge};`)
+  other.close()
+})
+
+test('the secret and the key are readable by their owner alone', async () => {
+  await using quickstart = await startQuickstart(ports)
+  for (const name of ['jwt-secret', 'api-key', 'bridge.log']) {
+    const { mode } = await stat(join(quickstart.directory, name))
+    expect(mode & 0o777, name).toBe(0o600)
+  }
+  const log = await readFile(join(quickstart.directory, 'bridge.log'), 'utf8')
+  expect(log).not.toContain(await readFile(join(quickstart.directory, 'jwt-secret'), 'utf8'))
+  expect(log).not.toContain(await readFile(join(quickstart.directory, 'api-key'), 'utf8'))
+})
+
+test('the demo server answers to its own names only, and to no form of a foreign page', async () => {
+  await using quickstart = await startQuickstart(ports)
+  const { port } = new URL(quickstart.page)
+  const curl = (...args: readonly string[]) => runProgram('curl', ['-sS', '-o', '/dev/null', '-w', '%{http_code}', ...args])
+  expect((await curl('-H', `Host: evil.example:${port}`, quickstart.page)).output).toBe('421')
+  expect((await curl('-d', '{"user":"42","rooms":[]}', `${quickstart.page}/login`)).output).toBe('415')
+  expect((await curl('-H', 'content-type: application/json', '-d', '{"user":"42","rooms":[]}', `${quickstart.page}/login`)).output).toBe('200')
+})

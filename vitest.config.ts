@@ -1,0 +1,15 @@
+import { defineConfig } from 'vitest/config'
+
+export default defineConfig({
+  test: {
+    include: ['test/**/*.test.ts'],
+    environment: 'node',
+    globalSetup: ['test/support/clear-artifacts.ts'],
+    // What takes this long is stuck: the tests wait for what is meant, never for a time.
+    testTimeout: 30_000,
+    hookTimeout: 30_000,
+    teardownTimeout: 10_000,
+    // Two cores may be all there is, and some files start a browser, a JVM or a bridge of their own.
+    maxWorkers: 3,
+  },
+})
