@@ -42,12 +42,16 @@ interface Reading {
   readonly problems: readonly Problem[]
 }
 
+const toFlag = (name: string): string => `--${name.toLowerCase().replaceAll('_', '-')}`
 const known: readonly string[] = [...variableNames, ...secretNames.map((name) => `${name}_FILE`)]
 const unsupported = /^(AMQP_[A-Z_]+|REDIS_URL(_FILE)?|JWT_JWKS_URL|JWT_OIDC_ISSUER|JWT_PRESET|WORKERS)$/
 // The variables that Kubernetes sets in every pod for a Service whose name begins with "sidecast".
 const fromKubernetes = /(^|_)(SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$/
 // Not configuration of the bridge: the tests' services, and what `sidecast publish` talks to.
 const others = /^(TEST_.*|URL|API_KEY)$/
+
+/** The flags of the configuration, without their dashes. Each takes a value. */
+export const flagNames: readonly string[] = [...known, 'CONFIG'].map((name) => toFlag(name).slice(2))
 
 /** Everything that was given, and everything that is wrong about how it was given. Nothing is thrown, so that all of it is told at once. */
 export function readSettings(sources: ConfigSources): Settings {
@@ -93,8 +97,6 @@ function spell(name: string, kind: Origin['kind']): string {
       return kind satisfies never
   }
 }
-
-export const toFlag = (name: string): string => `--${name.toLowerCase().replaceAll('_', '-')}`
 
 function fromFlags({ args, cwd }: ConfigSources): Reading {
   const settings: Setting[] = []

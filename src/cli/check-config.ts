@@ -1,0 +1,24 @@
+import { loadConfig, maskedConfig } from '../config.ts'
+import { type Command, parseCall, refuseWords } from './command.ts'
+
+export const checkConfig: Command = {
+  name: 'check-config',
+  summary: 'says what is wrong with the configuration, or that nothing is',
+  help: `sidecast check-config [--print] [--config sidecast.yaml] [flags of serve]
+
+Reads the configuration as "sidecast serve" would and says everything that is wrong with it at once.
+
+  --print   prints what is in force, a variable a line with where it comes from; secrets are masked
+
+Exit code: 0 the configuration is valid, 2 it is not.`,
+  async run({ args, env, cwd }) {
+    const call = parseCall(args, { switches: ['print'] })
+    const sources = { args: call.configArgs, env, cwd }
+    const { gateway, http } = loadConfig(sources)
+    refuseWords(call.words)
+    console.log(call.isSet('print') ? maskedConfig(sources) : 'The configuration is valid.')
+    if (gateway.allowedOrigins.length === 0) console.error('note: SIDECAST_ALLOWED_ORIGINS is not set: no web page can connect')
+    if (http.apiKeys.length === 0) console.error('note: SIDECAST_API_KEYS is not set: nobody can publish')
+    return 0
+  },
+}
