@@ -1,6 +1,6 @@
 import { constants, type Stats } from 'node:fs'
 import { access, mkdir, open, stat } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { BridgeError } from '../errors.ts'
 import { codeOf, type Ownership, takeOwnership } from './owner.ts'
 
@@ -18,7 +18,8 @@ export interface DataFolder {
 export async function openDataFolder(directory: string): Promise<DataFolder> {
   const path = resolve(directory)
   try {
-    await mkdir(path, { recursive: true })
+    const created = await mkdir(path, { recursive: true })
+    if (created !== undefined) await syncParents(path, created)
   } catch (error) {
     if (codeOf(error) === 'EEXIST' || codeOf(error) === 'ENOTDIR') {
       throw new BridgeError('log_foreign', `the data folder ${path} is a file: remove it, or choose another data folder`, { cause: error })
@@ -30,6 +31,10 @@ export async function openDataFolder(directory: string): Promise<DataFolder> {
   if ((await statIfThere(file)) !== undefined) await checkAccess(path, file, constants.R_OK | constants.W_OK)
   const ownership = await own(path)
   return { path, file, unfinishedFile: join(path, 'log.mdb.new'), release: () => ownership.release() }
+}
+
+async function syncParents(path: string, created: string): Promise<void> {
+  for (let folder = path; folder.length >= created.length; folder = dirname(folder)) await syncFolder(dirname(folder))
 }
 
 /** Makes what was created or renamed in a folder survive a power failure: a file's own fsync does not cover its name. */

@@ -35,7 +35,7 @@ interface Append {
 // Bounds of one commit: how long the event loop is held, and how much is lost when it fails.
 const maxGroupEntries = 1024
 const maxGroupBytes = 2 ** 22
-const minSweep = 256
+const minSweep = 128
 
 /**
  * The log in a folder of this machine, for one process.
@@ -89,7 +89,7 @@ export class EmbeddedLog implements EventLog {
     this.epoch = file.identity.epoch
     this.secret = file.identity.secret
     this.#state = file.store.state() ?? emptyState
-    this.#condition = new LogCondition(options.now, options.onFailure)
+    this.#condition = new LogCondition(options.now, (error) => this.#report(error))
     this.#timers = [
       setInterval(() => this.#sweepSoon(), options.sweepMs ?? 1000).unref(),
       setInterval(() => this.#tryDisk(), options.canaryMs ?? 5000).unref(),
@@ -153,9 +153,17 @@ export class EmbeddedLog implements EventLog {
       await this.#file.close()
     } catch (error) {
       // What was accepted with durability 'process' may not be on the disk; who closes can do nothing about it.
-      this.#options.onFailure(error)
+      this.#report(error)
     }
     await this.#folder.release()
+  }
+
+  #report(error: unknown): void {
+    try {
+      this.#options.onFailure(error)
+    } catch {
+      // An observer cannot stop the log, and nobody is left to be told.
+    }
   }
 
   #wake(): void {
@@ -223,7 +231,7 @@ export class EmbeddedLog implements EventLog {
       this.#follower(stored)
     } catch (error) {
       // The entries are stored, whatever the follower makes of them: the publisher is told so.
-      this.#options.onFailure(error)
+      this.#report(error)
     }
   }
 
@@ -237,7 +245,7 @@ export class EmbeddedLog implements EventLog {
     const { store } = this.#file
     const limit = Math.max(minSweep, this.#lastGroup * 2)
     try {
-      const removal = planRemoval(store, this.#state, this.#options.now(), this.#options, limit, this.#options.onFailure)
+      const removal = planRemoval(store, this.#state, this.#options.now(), this.#options, limit, (error) => this.#report(error))
       this.#sweepDue = removal !== undefined && (removal.entries.length === limit || removal.ids.length === limit)
       if (removal === undefined) return
       await store.write(() => remove(store.tables, removal))
@@ -245,7 +253,7 @@ export class EmbeddedLog implements EventLog {
       this.#sweepFailed = false
     } catch (error) {
       this.#sweepDue = false
-      if (!this.#sweepFailed) this.#options.onFailure(error)
+      if (!this.#sweepFailed) this.#report(error)
       this.#sweepFailed = true
     }
   }

@@ -22,7 +22,7 @@ const identitySchema = z.object({
 })
 
 /** What makes this log this log. */
-export interface LogIdentity {
+interface LogIdentity {
   readonly epoch: string
   readonly secret: Uint8Array
 }

@@ -1,5 +1,5 @@
 import { open, type RootDatabase, type Transaction } from 'lmdb'
-import { toBridgeError } from '../errors.ts'
+import { BridgeError, toBridgeError } from '../errors.ts'
 import { decodeState, type State } from './state.ts'
 
 interface Range {
@@ -115,9 +115,11 @@ export class Store {
 
   /** For a store that is not synced: everything so far is on the disk afterwards. */
   async sync(): Promise<void> {
+    // Missing in the types of lmdb.
+    const root: RootDatabase<Buffer, Buffer> & { sync?(done: (error: unknown) => void): void } = this.#root
     await new Promise<void>((resolve, reject) => {
-      const root: RootDatabase<Buffer, Buffer> & { sync?(done: (error: unknown) => void): void } = this.#root
-      root.sync?.((error) => (error ? reject(toBridgeError(error)) : resolve()))
+      if (root.sync === undefined) reject(new BridgeError('internal', 'this version of lmdb cannot sync'))
+      else root.sync((error) => (error ? reject(toBridgeError(error)) : resolve()))
     })
   }
 
