@@ -229,7 +229,7 @@ function showState(state) {
   }
   document.body.dataset.state = state
   page.state.textContent = words[state]
-  page.transport.hidden = state !== 'live'
+  page.transport.hidden = state !== 'live' && state !== 'refused'
   page.refusal.hidden = !['refused', 'ended', 'unreachable'].includes(state)
   page.cut.textContent = state === 'cut' ? 'Reconnect' : 'Cut the connection'
   page.cut.classList.toggle('primary', state === 'cut')
@@ -245,7 +245,7 @@ function showRefusal(state, title, { code, message }) {
   page['refusal-title'].textContent = `${title}:`
   page['refusal-code'].textContent = code
   page['refusal-text'].textContent = message
-  if (state === 'refused') page.state.textContent = `Refused: ${code}`
+  page.transport.textContent = code
 }
 
 function showUnreachable() {
@@ -262,7 +262,8 @@ function showSession({ user, session, recovered, reason, expiresAt }) {
 }
 
 function showExpiry(expiresAt) {
-  page.expires.textContent = expiresAt === null ? 'never ends' : new Date(expiresAt).toLocaleTimeString()
+  page.expires.textContent =
+    expiresAt === null ? 'never ends' : new Date(expiresAt).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', hour12: false })
 }
 
 function showRooms() {
@@ -289,10 +290,12 @@ function showEvent(event, data, offset, caughtUp) {
   head.append(element('strong', 'event-name', event))
   if (caughtUp && !notice) head.append(element('span', 'badge', 'caught up'))
   const now = new Date()
+  const origin = element('span', 'origin')
   const time = now.toLocaleTimeString([], { hour12: false, hour: '2-digit', minute: '2-digit', second: '2-digit', fractionalSecondDigits: 3 })
-  head.append(element('time', '', time, { datetime: now.toISOString() }))
+  origin.append(element('code', 'offset', offset, { title: 'offset' }), element('time', '', time, { datetime: now.toISOString() }))
+  head.append(origin)
   // Text, never HTML: what an event holds is not to be trusted with the page.
-  item.append(head, element('pre', '', JSON.stringify(data, null, 1).replace(/\n\s*/g, ' ')), element('code', 'offset', offset, { title: 'offset' }))
+  item.append(head, element('pre', '', JSON.stringify(data, null, 1).replace(/\n\s*/g, ' ')))
   page.events.prepend(item)
   if (!notice) received++
   while (page.events.children.length > shownEvents) page.events.lastChild.remove()

@@ -47,7 +47,9 @@ try {
 
     // Up to 1,000 at once; each succeeds or fails on its own. Without ids of their own a repeated batch would be stored twice.
     $events = array_map(fn (int $order) => ['id' => bin2hex(random_bytes(16)), 'event' => 'order.created', 'data' => ['order' => $order], 'to' => ['users' => [$user]]], [8, 9]);
-    foreach (sidecast_post('/v1/events/batch', ['events' => $events])['results'] as $result) echo "published {$result['id']}\n";
+    foreach (sidecast_post('/v1/events/batch', ['events' => $events])['results'] as $result) {
+        echo $result['status'] === 202 ? "published {$result['id']}\n" : "refused, {$result['code']}: {$result['detail']}\n";
+    }
 
     sidecast_publish('not a name', null, ['users' => [$user]]);
 } catch (RuntimeException $error) {

@@ -159,7 +159,7 @@ describe('the demo page', () => {
     const refusal = page.getByRole('alert')
     await refusal.getByText('token_expired').waitFor()
     expect(await refusal.textContent()).toContain('The login token has expired.')
-    expect(await status().textContent()).toContain('Refused: token_expired')
+    expect(await status().textContent()).toContain('Refusedtoken_expired')
     await send('User', '42', 'while.refused', null)
     await says('Stored. Nobody it is for is connected')
     await screenshot('refused')
