@@ -1,15 +1,14 @@
 import { hash } from 'node:crypto'
-import { setImmediate } from 'node:timers/promises'
 import { BridgeError } from '../errors.ts'
 import { mayJoin, type Publisher, requireScope } from './access.ts'
+import { Delivery, type DeliveryOptions } from './delivery.ts'
 import type { Draft } from './draft.ts'
-import type { Entry, EventEntry, Member, MembershipEntry, Stored } from './entry.ts'
+import type { Entry, EventEntry, Member, Stored } from './entry.ts'
 import type { Appended, EventLog } from './event-log.ts'
-import type { Observer } from './observer.ts'
 import { formatOffset } from './offset.ts'
-import { Presence, type SessionInfo, toSessionInfo } from './presence.ts'
-import { planResume, type ResumePlan, readMissed } from './resume.ts'
-import type { RoomChange, Session } from './session.ts'
+import { type SessionInfo, toSessionInfo } from './presence.ts'
+import { planResume, type ResumePlan } from './resume.ts'
+import type { Session } from './session.ts'
 import type { Stream } from './target.ts'
 
 /** What a publisher learns of one accepted event. `matched`: sessions that were connected and entitled when it was stored. */
@@ -27,11 +26,7 @@ export interface Preview {
   readonly sessions: number
 }
 
-export interface HubOptions {
-  readonly log: EventLog
-  readonly observer: Observer
-  /** Milliseconds since 1970. */
-  readonly now: () => number
+export interface HubOptions extends DeliveryOptions {
   readonly newId: () => string
   /** How long a session that is gone keeps the rooms it asked for. */
   readonly retentionAgeMs: number
@@ -41,9 +36,6 @@ export interface HubOptions {
 /** How many dispatched positions remember how many sessions they matched, until their publisher has asked. */
 const matchedMemory = 1 << 16
 
-/** Entries that a resume reads in one turn. */
-const resumeChunk = 100
-
 /**
  * Where the rules meet: publishers append to the log, and what comes back from the log goes to the sessions.
  * Nothing reaches a session that was not read back from the log.
@@ -51,9 +43,7 @@ const resumeChunk = 100
 export class Hub {
   readonly #options: HubOptions
   readonly #log: EventLog
-  readonly #presence = new Presence()
-  /** Sessions that are gone but may resume, with their own memberships; by when they left. */
-  readonly #departed = new Map<string, number>()
+  readonly #delivery: Delivery
   readonly #matched = new Int32Array(matchedMemory)
   /** What stood in the log already when this hub began: it did not count who matched. */
   readonly #before: number
@@ -65,8 +55,7 @@ export class Hub {
     this.#log = options.log
     this.#before = options.log.head()
     this.#dispatched = this.#before
-    // Nobody is connected yet, so whoever had rooms of its own has left.
-    for (const session of options.log.sessionsWithMemberships()) this.#departed.set(session, options.now())
+    this.#delivery = new Delivery(options)
     options.log.follow((entries) => {
       for (const entry of entries) this.#dispatch(entry)
     })
@@ -92,7 +81,7 @@ export class Hub {
     requireScope(publisher, 'publish')
     const users = new Set<string>()
     let sessions = 0
-    this.#presence.forEachMatch(draft.to, draft.except, (session) => {
+    this.#delivery.presence.forEachMatch(draft.to, draft.except, (session) => {
       users.add(session.identity.user)
       sessions++
     })
@@ -113,12 +102,12 @@ export class Hub {
 
   sessionsOfUser(publisher: Publisher, user: string): readonly SessionInfo[] {
     requireScope(publisher, 'read')
-    return [...this.#presence.ofUser(user)].map(toSessionInfo)
+    return [...this.#delivery.presence.ofUser(user)].map(toSessionInfo)
   }
 
   usersInRoom(publisher: Publisher, room: string): { readonly sessions: number; readonly users: readonly string[] } {
     requireScope(publisher, 'read')
-    const sessions = this.#presence.inRoom(room)
+    const sessions = this.#delivery.presence.inRoom(room)
     return { sessions: sessions.size, users: [...new Set([...sessions].map((session) => session.identity.user))] }
   }
 
@@ -140,52 +129,29 @@ export class Hub {
 
   // Sessions
 
+  /** Takes a session in, for what stands after `after` or from now on. */
+  attach(session: Session, ready: { readonly after?: number; readonly reason?: string }): void {
+    this.#delivery.attach(session, ready)
+  }
+
+  detach(session: Session): void {
+    this.#delivery.detach(session)
+  }
+
   /** How many sessions the user has, not counting `besides`. */
   countSessions(user: string, besides?: string): number {
     let count = 0
-    for (const session of this.#presence.ofUser(user)) if (session.id !== besides) count++
+    for (const session of this.#delivery.presence.ofUser(user)) if (session.id !== besides) count++
     return count
   }
 
   sessions(): ReadonlySet<Session> {
-    return this.#presence.all()
+    return this.#delivery.presence.all()
   }
 
   /** Whether a session can go on after `offset`. To be asked just before the client is told so. */
   planResume(user: string, session: string | undefined, offset: string): ResumePlan {
     return planResume(this.#log, user, session, offset)
-  }
-
-  /**
-   * Takes a session in: it gets everything after `after`, then `sidecast:ready`, then what is dispatched; with nothing between and nothing twice.
-   * Without `after` it starts at the head of the log.
-   */
-  attach(session: Session, ready: { readonly after?: number; readonly reason?: string }): void {
-    // One session never has two connections: a half-open predecessor would take events that this one has to get.
-    const predecessor = this.#presence.byId(session.id)
-    if (predecessor !== undefined) {
-      predecessor.connection.close('replaced')
-      this.detach(predecessor)
-    }
-    this.#departed.delete(session.id)
-    this.#restate(session)
-    this.#presence.add(session)
-    this.#options.observer.sessionOpened()
-    if (ready.after === undefined)
-      this.#makeLive(session, this.#log.head(), { recovered: false, ...(ready.reason === undefined ? {} : { reason: ready.reason }) })
-    else {
-      this.#catchUp(session, ready.after).catch((error: unknown) => {
-        this.#options.observer.failed(error)
-        session.connection.close('transport')
-      })
-    }
-  }
-
-  detach(session: Session): void {
-    if (session.detached) return
-    session.detached = true
-    this.#presence.remove(session)
-    if (session.hasOwnMemberships()) this.#departed.set(session.id, this.#options.now())
   }
 
   /** @throws BridgeError room_forbidden, room_limit, log_unavailable */
@@ -208,60 +174,8 @@ export class Hub {
 
   /** Forgets the rooms of sessions that have been gone for longer than a resume can reach back. */
   async sweep(): Promise<void> {
-    const before = this.#options.now() - this.#options.retentionAgeMs
-    const over = [...this.#departed].filter(([, departedAt]) => departedAt < before).map(([session]) => session)
-    if (over.length === 0) return
+    const over = this.#delivery.departedBefore(this.#options.now() - this.#options.retentionAgeMs)
     await this.#append(over.map((session) => ({ kind: 'session-ended', session })))
-    for (const session of over) this.#departed.delete(session)
-  }
-
-  async #catchUp(session: Session, after: number): Promise<void> {
-    let position = after
-    let resumed = 0
-    while (!session.detached) {
-      // In one turn: the rooms, what is read, and going live are of one state of the log.
-      this.#restate(session)
-      const missed = readMissed(this.#log, session, position, resumeChunk)
-      // Trimmed while the client was slow: it comes back and is told.
-      if (missed.gap) return session.connection.close('transport')
-      position = missed.upTo
-      let congestion: Promise<void> | undefined
-      for (const event of missed.events) {
-        session.connection.send(event)
-        resumed++
-        congestion = session.connection.congested()
-        if (congestion === undefined) continue
-        position = event.position
-        break
-      }
-      if (congestion === undefined && !missed.more) {
-        this.#options.observer.sessionResumed(resumed)
-        return this.#makeLive(session, missed.upTo, { recovered: true })
-      }
-      await (congestion ?? setImmediate())
-    }
-  }
-
-  #makeLive(session: Session, position: number, { recovered, reason }: { readonly recovered: boolean; readonly reason?: string }): void {
-    session.since = position
-    session.live = true
-    const { user, expiresAt } = session.identity
-    const data = {
-      user,
-      session: session.id,
-      rooms: [...session.rooms.keys()],
-      recovered,
-      ...(reason === undefined ? {} : { reason }),
-      expiresAt: expiresAt ?? null,
-    }
-    session.connection.notify({ event: 'sidecast:ready', data }, position)
-  }
-
-  /** Takes the rooms from the head of the log. */
-  #restate(session: Session): void {
-    for (const room of session.rooms.keys()) this.#presence.leaveRoom(session, room)
-    session.restate(this.#log.memberships({ user: session.identity.user }), this.#log.memberships({ session: session.id }))
-    for (const room of session.rooms.keys()) this.#presence.enterRoom(session, room)
   }
 
   // The log
@@ -299,57 +213,14 @@ export class Hub {
   #matchedAt(position: number, { to, except }: EventEntry): number {
     if (position > this.#dispatched - matchedMemory && position > this.#before) return this.#matched[position % matchedMemory] ?? 0
     let matched = 0
-    this.#presence.forEachMatch(to, except, () => matched++)
+    this.#delivery.presence.forEachMatch(to, except, () => matched++)
     return matched
   }
 
   #dispatch(stored: Stored): void {
-    const { entry, position } = stored
-    switch (entry.kind) {
-      case 'event':
-        this.#matched[position % matchedMemory] = this.#dispatchEvent({ ...stored, entry })
-        break
-      case 'membership':
-        for (const session of this.#reached(entry.member, position)) this.#dispatchMembership(session, { ...stored, entry })
-        break
-      case 'disconnect':
-        for (const session of this.#reached(entry.member, position)) session.connection.close('disconnected')
-        break
-      case 'session-ended':
-        // It came back just as its rooms were forgotten: it must start anew, not go on without them.
-        for (const session of this.#reached(entry, position)) session.connection.close('transport')
-        break
-      default:
-        entry satisfies never
-    }
-    this.#dispatched = position
+    this.#matched[stored.position % matchedMemory] = this.#delivery.dispatch(stored)
+    this.#dispatched = stored.position
     this.#wake()
-  }
-
-  #dispatchEvent(stored: Stored<EventEntry>): number {
-    let matched = 0
-    this.#presence.forEachMatch(stored.entry.to, stored.entry.except, (session) => {
-      if (session.live && stored.position <= session.since) return
-      matched++
-      if (session.live) session.connection.send(stored)
-    })
-    this.#options.observer.eventDispatched(matched)
-    return matched
-  }
-
-  #dispatchMembership(session: Session, stored: Stored<MembershipEntry>): void {
-    const change = session.apply(stored)
-    if (change === undefined) return
-    if (change.entered) this.#presence.enterRoom(session, change.room)
-    else this.#presence.leaveRoom(session, change.room)
-    // A session that is catching up is told its rooms at the end.
-    if (session.live) session.connection.notify(toNotice(change), stored.position)
-  }
-
-  /** The sessions of a member that have not taken in this position already. */
-  #reached(member: Member, position: number): readonly Session[] {
-    const sessions = 'user' in member ? [...this.#presence.ofUser(member.user)] : [this.#presence.byId(member.session)]
-    return sessions.filter((session) => session !== undefined).filter((session) => !session.live || position > session.since)
   }
 
   #wake(): void {
@@ -362,8 +233,4 @@ export class Hub {
 
 function isEvent(stored: Stored): stored is Stored<EventEntry> {
   return stored.entry.kind === 'event'
-}
-
-function toNotice({ room, entered, by }: RoomChange) {
-  return { event: entered ? 'sidecast:joined' : 'sidecast:left', data: { room, by } } as const
 }

@@ -25,10 +25,13 @@ export function planResume(log: EventLog, user: string, session: string | undefi
   return ended ? { refused: 'session' } : { after }
 }
 
-/** Reads at most `limit` entries. To be called with the session's rooms as they stand at the head of the log. */
-export function readMissed(log: EventLog, session: Session, after: number, limit: number): Missed {
+/**
+ * Reads at most `limit` entries for a session that was in `rooms` at `after` (a resumed session: is in them now; what it lost stays lost).
+ * To be called with the session's states as they stand at the head of the log.
+ */
+export function readMissed(log: EventLog, session: Session, rooms: ReadonlySet<string>, after: number, limit: number): Missed {
   const { user } = session.identity
-  const streams: readonly Stream[] = ['all', userStream(user), sessionStream(session.id), ...[...session.rooms.keys()].map(roomStream)]
+  const streams: readonly Stream[] = ['all', userStream(user), sessionStream(session.id), ...[...rooms].map(roomStream)]
   const reading = log.read(after, streams, limit)
   if (reading.gap) return reading
   const ofUser = readChanges(log, after, changesStream({ user }))
@@ -42,7 +45,7 @@ export function readMissed(log: EventLog, session: Session, after: number, limit
     if (entry.kind !== 'event') return false
     if (entry.except.users.includes(user) || entry.except.sessions.includes(session.id)) return false
     if (entry.to.all || entry.to.users.includes(user) || entry.to.sessions.includes(session.id)) return true
-    return entry.to.rooms.some((room) => session.rooms.has(room) && wasInRoom(session.identity, room, stateAt(room, position), time))
+    return entry.to.rooms.some((room) => rooms.has(room) && wasInRoom(session.identity, room, stateAt(room, position), time))
   })
   return { gap: false, events, upTo: reading.upTo, more: reading.more }
 }

@@ -24,8 +24,10 @@ export interface Connection {
   send(event: Stored<EventEntry>): void
   /** `position`: the place in the log that the notice belongs to; the client resumes after it. */
   notify(notice: Notice, position: number): void
-  /** Set while the client has not taken what was written: resolves when it has, or when the line is closed. */
-  congested(): Promise<void> | undefined
+  /** So much waits for the client that it should read on from the log, at its own pace. */
+  readonly full: boolean
+  /** Set while the client has not taken what was written: resolves when there is room, or when the line is closed. */
+  room(): Promise<void> | undefined
   /** Idempotent; the hub hears of it by `Hub.detach`. */
   close(end: SessionEnd): void
 }
@@ -40,6 +42,7 @@ export interface RoomChange {
 /**
  * One authenticated connection, from `Hub.attach` to `Hub.detach`.
  * States: catching up (reads from the log, `live` false) -> live (gets what is dispatched after `since`) -> detached.
+ * A live session whose client is too slow goes back to catching up: what waits for it then waits in the log, not in memory.
  */
 export class Session {
   readonly id: string

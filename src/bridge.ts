@@ -1,0 +1,157 @@
+import { randomBytes, randomUUID } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import { createServer, type Server } from 'node:http'
+import type { Logger } from 'pino'
+import { parse } from 'yaml'
+import { createTokenVerifier } from './auth/tokens.ts'
+import type { Config } from './config.ts'
+import { createDraftParser } from './core/draft.ts'
+import type { Check } from './core/health.ts'
+import { Hub } from './core/hub.ts'
+import { BridgeError } from './errors.ts'
+import { Gateway } from './gateway/gateway.ts'
+import { createPids } from './gateway/pid.ts'
+import { createHttpIngress, setTimeouts } from './http/ingress.ts'
+import { EmbeddedLog } from './log/embedded.ts'
+import { createMetrics } from './metrics/metrics.ts'
+import { createRefusalLog } from './refusal-log.ts'
+
+/** How long requests that are being answered may take when the bridge stops. */
+const requestGraceMs = 5000
+
+/** How often rooms of sessions that are gone for good are forgotten. */
+const sweepMs = 30_000
+
+/** A running bridge. */
+export interface Bridge {
+  readonly publicUrl: string
+  readonly privateUrl: string
+  /** Readiness off, clients sent elsewhere over the drain period, requests finished, the log closed. Resolves when all is released; may be called again. */
+  stop(): Promise<void>
+}
+
+/**
+ * Builds every part once, in the order in which they need each other, and releases them in reverse, also when a later one fails.
+ * @throws BridgeError that names what could not be started
+ */
+export async function startBridge(config: Config, logger: Logger): Promise<Bridge> {
+  const releasers: (() => Promise<void>)[] = []
+  const release = async (): Promise<void> => {
+    for (const releaser of releasers.toReversed()) await releaser().catch((error: unknown) => logger.error({ err: error }, 'could not be released'))
+  }
+  const onFailure = (error: unknown): void => logger.error({ err: error }, 'something failed and was survived')
+  let started = false
+  let draining = false
+
+  try {
+    const openapiText = await readFile(new URL('../openapi.yaml', import.meta.url), 'utf8')
+    const openapi: object = parse(openapiText)
+    const verifier = createTokenVerifier({ ...config.jwt, now: Date.now })
+
+    const log = await EmbeddedLog.open({ ...config.log, now: Date.now, onFailure })
+    releasers.push(() => log.close())
+
+    const metrics = createMetrics({ sessions: () => hub.sessions().size, onFailure })
+    const hub = new Hub({
+      log,
+      observer: metrics.observer,
+      now: Date.now,
+      newId: randomUUID,
+      retentionAgeMs: config.log.retentionAgeMs,
+      maxRoomsPerSession: config.gateway.roomsPerSession,
+    })
+    const sweeper = setInterval(() => {
+      hub.sweep().catch((error: unknown) => {
+        // Away for now; the next sweep tries again.
+        if (!(error instanceof BridgeError && error.code === 'log_unavailable')) onFailure(error)
+      })
+    }, sweepMs)
+    releasers.push(async () => clearInterval(sweeper))
+
+    const readiness = (): readonly Check[] => {
+      const health = log.health()
+      return [
+        { name: 'started', ...(started ? {} : { failure: 'the bridge is starting' }) },
+        { name: 'log', ...(health.appendable ? {} : { failure: health.reason }) },
+        { name: 'draining', ...(draining ? { failure: 'the bridge is shutting down' } : {}) },
+      ]
+    }
+    const ingress = createServer(
+      createHttpIngress({
+        hub,
+        epoch: log.epoch,
+        openapi,
+        openapiText,
+        parseDraft: createDraftParser(openapi, { maxEventBytes: config.http.maxEventBytes }),
+        ...config.http,
+        metrics,
+        observer: metrics.observer,
+        readiness,
+        startup: () => readiness().filter(({ name }) => name === 'started'),
+        draining: () => draining,
+        onFailure,
+      }),
+    )
+    setTimeouts(ingress)
+    await listen(ingress, 'private', config.http)
+    releasers.push(() => closeServer(ingress))
+
+    const gateway = new Gateway({
+      ...config.gateway,
+      hub,
+      epoch: log.epoch,
+      verify: (token) => verifier.verify(token),
+      pids: createPids(log.secret),
+      newSessionId: () => randomBytes(15).toString('base64url'),
+      clockToleranceMs: config.jwt.clockToleranceMs,
+      observer: metrics.observer,
+      onRefused: createRefusalLog(logger, Date.now),
+      onFailure,
+      now: Date.now,
+    })
+    await listen(gateway.server, 'public', config.gateway)
+    gateway.start()
+    releasers.push(() => gateway.close())
+
+    started = true
+    let stopping: Promise<void> | undefined
+    const stop = async (): Promise<void> => {
+      draining = true
+      await gateway.drain(config.drainPeriodMs)
+      await release()
+    }
+    return {
+      publicUrl: toUrl(config.gateway.host, gateway.server),
+      privateUrl: toUrl(config.http.host, ingress),
+      stop: () => {
+        stopping ??= stop()
+        return stopping
+      },
+    }
+  } catch (error) {
+    await release()
+    throw error
+  }
+}
+
+async function listen(server: Server, name: string, { host, port }: { readonly host: string; readonly port: number }): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (cause) => reject(new BridgeError('listen_failed', `the ${name} listener cannot open ${host}:${port}: ${cause.message}`, { cause })))
+    server.listen(port, host, resolve)
+  })
+}
+
+/** Lets the requests finish that are being answered. */
+async function closeServer(server: Server): Promise<void> {
+  const closed = new Promise((resolve) => server.close(resolve))
+  const impatience = setTimeout(() => server.closeAllConnections(), requestGraceMs)
+  await closed
+  clearTimeout(impatience)
+}
+
+function toUrl(host: string, server: Server): string {
+  const address = server.address()
+  const port = typeof address === 'object' ? address?.port : undefined
+  const reachable = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host
+  return `http://${reachable.includes(':') ? `[${reachable}]` : reachable}:${port}`
+}

@@ -1,0 +1,111 @@
+import type { Socket } from 'socket.io'
+import type { EventEntry, Stored } from '../core/entry.ts'
+import type { SessionEnd } from '../core/observer.ts'
+import type { Connection, Notice } from '../core/session.ts'
+import { BridgeError, type ErrorCode } from '../errors.ts'
+import { encodeFrame, type Frame } from './frame.ts'
+import { Outbox } from './outbox.ts'
+
+/** How long a client has to take the last words before its connection is cut. */
+const farewellMs = 3000
+
+/** What the client is told before the server ends its session; absent: there is nobody, or no room, to tell. */
+const farewells: Readonly<Record<SessionEnd, ErrorCode | undefined>> = {
+  client: undefined,
+  transport: undefined,
+  protocol: undefined,
+  replaced: undefined,
+  slow_consumer: undefined,
+  expired: 'token_expired',
+  disconnected: 'disconnected',
+  draining: 'draining',
+}
+
+export interface ConnectionOptions {
+  readonly epoch: string
+  /** The place in the log that the client has seen already. */
+  readonly position: number
+  readonly maxBufferBytes: number
+  readonly encodeEvent: (event: Stored<EventEntry>) => Frame
+  /** Called once, also when the client or the network ended it. */
+  readonly onEnd: (end: SessionEnd) => void
+}
+
+/** A session's line over Socket.IO. States: open -> ended; whatever ends it first is the reason that is told. */
+export class SocketConnection implements Connection {
+  readonly #socket: Socket
+  readonly #options: ConnectionOptions
+  readonly #outbox: Outbox
+  #position: number
+  #ended = false
+
+  constructor(socket: Socket, options: ConnectionOptions) {
+    this.#socket = socket
+    this.#options = options
+    this.#position = options.position
+    this.#outbox = new Outbox(socket.conn, options.maxBufferBytes, () => this.close('slow_consumer'))
+    socket.on('disconnect', (reason) => {
+      this.#end(reason === 'client namespace disconnect' ? 'client' : 'transport')
+      // Leaving the namespace alone would keep the engine connection open for ever.
+      socket.conn.close()
+    })
+  }
+
+  get transport(): string {
+    return this.#socket.conn.transport.name
+  }
+
+  send(event: Stored<EventEntry>): void {
+    if (this.#ended) return
+    this.#position = event.position
+    this.#outbox.send(this.#options.encodeEvent(event))
+  }
+
+  notify({ event, data }: Notice, position: number): void {
+    if (this.#ended) return
+    this.#position = position
+    this.#outbox.send(encodeFrame(event, JSON.stringify(data), this.#options.epoch, position))
+  }
+
+  get full(): boolean {
+    return !this.#ended && this.#outbox.full
+  }
+
+  room(): Promise<void> | undefined {
+    return this.#ended ? undefined : this.#outbox.room()
+  }
+
+  close(end: SessionEnd): void {
+    if (!this.#end(end)) return
+    const code = farewells[end]
+    if (code === undefined) {
+      cut(this.#socket)
+      return
+    }
+    const { text, retryable } = new BridgeError(code)
+    // With the offset that the client has: a later one would let it skip what it did not get.
+    const data = JSON.stringify({ code, message: text, retry: retryable })
+    this.#outbox.send(encodeFrame('sidecast:disconnect', data, this.#options.epoch, this.#position))
+    // A stock client comes back after a lost connection and stays away after a disconnect packet.
+    if (end === 'disconnected') this.#socket.disconnect(true)
+    else this.#socket.conn.close()
+    setTimeout(() => cut(this.#socket), farewellMs).unref()
+  }
+
+  #end(end: SessionEnd): boolean {
+    if (this.#ended) return false
+    this.#ended = true
+    this.#options.onEnd(end)
+    return true
+  }
+}
+
+/** Ends the connection without waiting for a client that may not be reading: `close` alone holds what is queued until the ping timeout. */
+function cut({ conn }: Socket): void {
+  const transport: object = conn.transport
+  conn.close(true)
+  if ('socket' in transport && typeof transport.socket === 'object' && transport.socket !== null && 'terminate' in transport.socket) {
+    const { terminate } = transport.socket
+    if (typeof terminate === 'function') terminate.call(transport.socket)
+  }
+}

@@ -1,0 +1,155 @@
+import { createServer, type Server as HttpServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { setTimeout } from 'node:timers/promises'
+import { Server, type Socket } from 'socket.io'
+import { Encoder } from 'socket.io-parser'
+import { type ServerOptions as WebSocketOptions, WebSocketServer } from 'ws'
+import type { EventEntry, Stored } from '../core/entry.ts'
+import type { Observer } from '../core/observer.ts'
+import { Session } from '../core/session.ts'
+import { BridgeError, type ErrorCode } from '../errors.ts'
+import { SocketConnection } from './connection.ts'
+import { GuardedDecoder } from './decoder.ts'
+import { encodeFrame, type Frame } from './frame.ts'
+import { type Admission, createHandshake, type HandshakeOptions } from './handshake.ts'
+import { answerRequests } from './requests.ts'
+
+/** The longest thing a client may send: a token and some words around it. */
+const maxClientBytes = 16 * 1024
+
+/** How often sessions are looked at whose token may have expired. */
+const sweepMs = 1000
+
+export interface GatewayOptions extends Omit<HandshakeOptions, 'draining'> {
+  readonly epoch: string
+  readonly transports: readonly ('websocket' | 'polling')[]
+  /** Exact origins. A request without an Origin does not come from a page of somebody else and is let through. */
+  readonly allowedOrigins: readonly string[]
+  readonly serveClient: boolean
+  readonly maxBufferBytes: number
+  readonly clockToleranceMs: number
+  readonly pingIntervalMs: number
+  readonly pingTimeoutMs: number
+  readonly connectTimeoutMs: number
+  readonly observer: Observer
+  readonly onFailure: (error: unknown) => void
+  readonly now: () => number
+}
+
+/** The Socket.IO edge: browsers with login tokens on one side, the hub on the other. */
+export class Gateway {
+  readonly #options: GatewayOptions
+  /** The public listener, for whoever opens it. */
+  readonly server: HttpServer
+  readonly #io: Server
+  #draining = false
+  #sweeper: NodeJS.Timeout | undefined
+  /** The event encoded last: a fan-out sends the same one to many sessions in a row. */
+  #encoded: { readonly event: Stored<EventEntry>; readonly frame: Frame } | undefined
+
+  constructor(options: GatewayOptions) {
+    this.#options = options
+    this.server = createServer(refuseOther)
+    // Without connectionStateRecovery: it restores rooms and events before any middleware has seen the token. Ours resumes after it, from the log.
+    this.#io = new Server(this.server, {
+      serveClient: options.serveClient,
+      transports: [...options.transports],
+      allowRequest: (request, decide) => {
+        const refusal = this.#refusalOf(request)
+        if (refusal !== undefined) options.observer.handshakeRefused(refusal)
+        decide(refusal, refusal === undefined)
+      },
+      ...(options.allowedOrigins.length > 0 ? { cors: { origin: [...options.allowedOrigins], credentials: true } } : {}),
+      maxHttpBufferSize: maxClientBytes,
+      connectTimeout: options.connectTimeoutMs,
+      pingInterval: options.pingIntervalMs,
+      pingTimeout: options.pingTimeoutMs,
+      perMessageDeflate: false,
+      httpCompression: false,
+      wsEngine: LimitedWebSocketServer,
+      parser: { Encoder, Decoder: GuardedDecoder },
+    })
+    this.#io.use(createHandshake({ ...options, draining: () => this.#draining }))
+    this.#io.on('connection', (socket) => this.#connect(socket))
+  }
+
+  /** To be called when `server` listens. */
+  start(): void {
+    this.#sweeper = setInterval(() => this.#sweep(), sweepMs)
+  }
+
+  /** Refuses newcomers and closes the sessions, spread over a period, so that their clients come back elsewhere and not all at once. */
+  async drain(periodMs: number): Promise<void> {
+    this.#draining = true
+    const sessions = [...this.#options.hub.sessions()]
+    const steps = Math.max(1, Math.min(sessions.length, Math.ceil(periodMs / 50)))
+    for (let step = 0; step < steps; step++) {
+      for (let index = step; index < sessions.length; index += steps) sessions[index]?.connection.close('draining')
+      if (step + 1 < steps) await setTimeout(periodMs / steps)
+    }
+  }
+
+  /** Ends every connection and the listener. */
+  async close(): Promise<void> {
+    this.#draining = true
+    clearInterval(this.#sweeper)
+    for (const session of this.#options.hub.sessions()) session.connection.close('draining')
+    const closed = new Promise((resolve) => this.server.close(resolve))
+    this.#io.engine.close()
+    this.server.closeAllConnections()
+    await closed
+  }
+
+  #refusalOf({ headers: { origin } }: IncomingMessage): ErrorCode | undefined {
+    if (this.#draining) return 'draining'
+    // CORS does not protect WebSocket: any page may open one, and the browser adds the cookies of the user.
+    return origin === undefined || this.#options.allowedOrigins.includes(origin) ? undefined : 'origin_denied'
+  }
+
+  #connect(socket: Socket): void {
+    const { hub, observer, now } = this.#options
+    const { identity, session: id, ...resume }: Admission = socket.data
+    const connection: SocketConnection = new SocketConnection(socket, {
+      epoch: this.#options.epoch,
+      position: resume.after ?? 0,
+      maxBufferBytes: this.#options.maxBufferBytes,
+      encodeEvent: (event) => this.#encode(event),
+      onEnd: (end) => {
+        hub.detach(session)
+        observer.sessionClosed(end)
+      },
+    })
+    const session: Session = new Session(id, identity, connection, now())
+    answerRequests(socket, session, hub, this.#options.onFailure)
+    hub.attach(session, resume)
+  }
+
+  #encode(event: Stored<EventEntry>): Frame {
+    if (this.#encoded?.event !== event) {
+      this.#encoded = { event, frame: encodeFrame(event.entry.event, event.entry.data, this.#options.epoch, event.position) }
+    }
+    return this.#encoded.frame
+  }
+
+  /** One sweep instead of a timer per session: timers beyond 24.8 days fire at once, and fifty thousand of them cost memory. */
+  #sweep(): void {
+    const expired = this.#options.now() - this.#options.clockToleranceMs
+    for (const { identity, connection } of this.#options.hub.sessions()) {
+      if (identity.expiresAt !== undefined && identity.expiresAt <= expired) connection.close('expired')
+    }
+  }
+}
+
+/** Our own `ws`, for the limits that engine.io does not pass on: a client that pings and does not read, or sends in crumbs, holds memory. */
+class LimitedWebSocketServer extends WebSocketServer {
+  constructor(options: WebSocketOptions) {
+    const limits = { maxPendingAutoPongs: 8, maxFragments: 64, maxBufferedChunks: 1024 }
+    super({ ...options, ...limits })
+  }
+}
+
+/** Nothing but Socket.IO lives on the public listener. */
+function refuseOther(_request: IncomingMessage, response: ServerResponse): void {
+  const { code, status, text } = new BridgeError('not_found')
+  response.writeHead(status, { 'content-type': 'application/problem+json', 'x-content-type-options': 'nosniff' })
+  response.end(JSON.stringify({ type: `urn:sidecast:error:${code}`, title: text, status, code }))
+}

@@ -1,0 +1,46 @@
+import type { Socket } from 'socket.io'
+import type { Hub } from '../core/hub.ts'
+import { isName } from '../core/name.ts'
+import type { Session } from '../core/session.ts'
+import { BridgeError, toBridgeError } from '../errors.ts'
+
+/** Requests of one session that may wait for their answer at the same time. */
+const maxPending = 16
+
+/** Answers what a client asks for: `sidecast:join` and `sidecast:leave`. */
+export function answerRequests(socket: Socket, session: Session, hub: Hub, onFailure: (error: unknown) => void): void {
+  let pending = 0
+
+  const answer = (event: string, handle: (room: string) => Promise<void>): void => {
+    socket.on(event, (body: unknown, reply: unknown) => {
+      respond(body, handle).then(
+        (room) => acknowledge(reply, { ok: true, room }),
+        (thrown: unknown) => {
+          const { code, text, cause } = toBridgeError(thrown)
+          if (code === 'internal') onFailure(cause)
+          acknowledge(reply, { ok: false, error: { code, message: text } })
+        },
+      )
+    })
+  }
+
+  const respond = async (body: unknown, handle: (room: string) => Promise<void>): Promise<string> => {
+    const room = typeof body === 'object' && body !== null && 'room' in body ? body.room : undefined
+    if (typeof room !== 'string' || !isName(room)) throw new BridgeError('invalid_request')
+    if (pending >= maxPending) throw new BridgeError('rate_limited')
+    pending++
+    try {
+      await handle(room)
+    } finally {
+      pending--
+    }
+    return room
+  }
+
+  answer('sidecast:join', (room) => hub.join(session, room))
+  answer('sidecast:leave', (room) => hub.leave(session, room))
+}
+
+function acknowledge(reply: unknown, answer: object): void {
+  if (typeof reply === 'function') reply(answer)
+}

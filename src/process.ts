@@ -1,0 +1,49 @@
+import { pino } from 'pino'
+import { type Bridge, startBridge } from './bridge.ts'
+import type { Config } from './config.ts'
+import { toBridgeError } from './errors.ts'
+
+/**
+ * Runs a bridge as this process until it is told to stop; resolves to the exit code.
+ * SIGTERM or SIGINT drains; a second one ends at once. What nobody caught is logged, drains, and exits non-zero.
+ */
+export async function runBridge(config: Config): Promise<number> {
+  const logger = pino({ level: config.logLevel, base: null })
+  const { promise: exit, resolve } = Promise.withResolvers<number>()
+  let bridge: Bridge | undefined
+  let exitCode: number | undefined
+
+  const stop = (code: number): void => {
+    exitCode = code
+    bridge?.stop().then(
+      () => resolve(code),
+      () => resolve(1),
+    )
+  }
+  const onSignal = (signal: NodeJS.Signals): void => {
+    // Whoever asks twice does not want to wait. What was accepted is stored already.
+    if (exitCode !== undefined) process.exit(0)
+    logger.info({ signal }, 'shutting down; a second signal ends it at once')
+    stop(0)
+  }
+  const onUncaught = (error: unknown): void => {
+    logger.fatal({ err: error }, 'a failure that nobody caught: shutting down')
+    if (exitCode === undefined) stop(1)
+  }
+  process.on('SIGTERM', onSignal)
+  process.on('SIGINT', onSignal)
+  process.on('uncaughtException', onUncaught)
+  process.on('unhandledRejection', onUncaught)
+
+  try {
+    bridge = await startBridge(config, logger)
+    logger.info({ public: bridge.publicUrl, private: bridge.privateUrl }, 'ready')
+  } catch (error) {
+    const { code, message } = toBridgeError(error)
+    logger.fatal({ code, err: code === 'internal' ? error : undefined }, `cannot start: ${message}`)
+    return 1
+  }
+  // A signal came while it was starting.
+  if (exitCode !== undefined) stop(exitCode)
+  return exit
+}
