@@ -1,6 +1,6 @@
 import { Ajv2020, type ErrorObject } from 'ajv/dist/2020.js'
 import { BridgeError, type FieldError } from '../errors.ts'
-import { findHarm, isRawNumber } from './json.ts'
+import { findHarm, isRawNumber, toPointer } from './json.ts'
 import { isName, maxNameLength, toName } from './name.ts'
 import type { Except, Target } from './target.ts'
 
@@ -38,13 +38,26 @@ export type DraftParser = (value: unknown) => Draft
 
 /** The parser for the schema `EventDraft` of an OpenAPI 3.1 document; the one gate for events of every ingress. */
 export function createDraftParser(openapi: object, limits: { readonly maxEventBytes: number }): DraftParser {
-  const ajv = new Ajv2020({ allErrors: true, strict: false, verbose: true })
-  ajv.addSchema(openapi, 'openapi')
-  const validate = ajv.compile<DraftBody>({ $ref: 'openapi#/components/schemas/EventDraft' })
-  return (value) => {
-    if (!validate(value)) throw invalid(toFieldErrors(validate.errors ?? []))
-    return toDraft(value, limits)
+  const compile = (allErrors: boolean) => {
+    const ajv = new Ajv2020({ allErrors, strict: false, verbose: true })
+    ajv.addSchema(openapi, 'openapi')
+    return ajv.compile<DraftBody>({ $ref: 'openapi#/components/schemas/EventDraft' })
   }
+  const validate = compile(false)
+  const explain = compile(true)
+  return (value) => {
+    if (validate(value)) return toDraft(value, limits)
+    const judge = isModest(value, 3) ? explain : validate
+    judge(value)
+    throw invalid(toFieldErrors(judge.errors ?? []))
+  }
+}
+
+/** Whether all that is wrong can be told: a body that is wrong in a million places would take seconds, so it gets to know the first. */
+function isModest(value: unknown, levels: number): boolean {
+  if (typeof value !== 'object' || value === null || levels === 0) return true
+  const items = Object.values(value)
+  return items.length <= maxTargets && items.every((item) => isModest(item, levels - 1))
 }
 
 function toDraft(body: DraftBody, limits: { readonly maxEventBytes: number }): Draft {
@@ -91,20 +104,52 @@ function nameProblem(value: unknown): string {
     : 'must be a string or an integer'
 }
 
+/** A hostile body can be wrong in a hundred thousand places; nobody reads so many. */
+const maxErrors = 20
+
 function invalid(errors: readonly FieldError[]): BridgeError {
-  return new BridgeError('invalid_event', errors.map(({ pointer, detail }) => `${pointer || 'the event'} ${detail}`).join('; '), { errors })
+  const first = errors.slice(0, maxErrors)
+  return new BridgeError('invalid_event', first.map(({ pointer, detail }) => `${pointer || 'the event'} ${detail}`).join('; '), { errors: first })
 }
 
 /** What the schema found, in words about the field. */
 function toFieldErrors(errors: readonly ErrorObject[]): readonly FieldError[] {
-  return errors.map((error) => {
-    switch (error.keyword) {
-      case 'additionalProperties':
-        return { pointer: `${error.instancePath}/${String(error.params.additionalProperty)}`, detail: 'is not a known field' }
-      case 'required':
-        return { pointer: `${error.instancePath}/${String(error.params.missingProperty)}`, detail: 'is required' }
-      default:
-        return { pointer: error.instancePath, detail: isRawNumber(error.data) ? tooLarge : (error.message ?? 'is not valid') }
+  const found = errors.map(toFieldError)
+  // Several rules of one field share their words.
+  return found.filter(
+    ({ pointer, detail }, index) => !found.slice(0, Math.min(index, maxErrors)).some((e) => e.pointer === pointer && e.detail === detail),
+  )
+}
+
+const typeWords: Readonly<Record<string, string>> = {
+  string: 'a string',
+  integer: 'an integer',
+  boolean: 'true or false',
+  object: 'an object',
+  array: 'an array',
+}
+
+function toFieldError({ keyword, instancePath, params, data, message, parentSchema }: ErrorObject): FieldError {
+  const pointer = instancePath
+  switch (keyword) {
+    case 'additionalProperties':
+      return { pointer: `${pointer}${toPointer([String(params.additionalProperty)])}`, detail: 'is not a known field' }
+    case 'required':
+      return { pointer: `${pointer}${toPointer([String(params.missingProperty)])}`, detail: 'is required' }
+    case 'maxItems':
+      return { pointer, detail: `has more than ${String(params.limit)} items` }
+    case 'type': {
+      const types: readonly unknown[] = [params.type].flat()
+      if (isRawNumber(data) && types.includes('integer')) return { pointer, detail: tooLarge }
+      return { pointer, detail: `must be ${types.map((type) => typeWords[String(type)] ?? String(type)).join(' or ')}` }
     }
-  })
+    case 'minimum':
+    case 'maximum':
+      return { pointer, detail: tooLarge }
+    default: {
+      // openapi.yaml has the words beside the rule.
+      const words: unknown = parentSchema?.['x-message']
+      return { pointer, detail: typeof words === 'string' ? words : (message ?? 'is not valid') }
+    }
+  }
 }

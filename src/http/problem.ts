@@ -1,0 +1,67 @@
+import type { ServerResponse } from 'node:http'
+import type { BridgeError, ErrorCode, FieldError } from '../errors.ts'
+
+/** RFC 9457. `type` and `code` are stable; `title` goes with the code, `detail` is about this request. */
+export interface Problem {
+  readonly type: string
+  readonly title: string
+  readonly status: number
+  readonly detail: string
+  readonly code: ErrorCode
+  readonly errors?: readonly FieldError[]
+}
+
+/** How long to wait before another try, when the code says that one may help. */
+const retryAfterSeconds = 2
+
+// What these say was written for the caller. All others are for operators: they may name files, hosts or what a library said.
+const told: ReadonlySet<ErrorCode> = new Set([
+  'invalid_request',
+  'invalid_json',
+  'invalid_event',
+  'event_too_large',
+  'id_reused',
+  'unsupported_media_type',
+  'scope_missing',
+  'method_not_allowed',
+])
+
+/** The text about this refusal that may be shown to the caller. */
+export function toDetail(error: BridgeError): string {
+  if (!told.has(error.code)) return error.text
+  if (error.cause === undefined) return error.message
+  // A message with a cause quotes it, and V8 quotes the body, which may hold secrets. Only the place is safe.
+  const place = error.code === 'invalid_json' ? /at position \d+(?: \(line \d+ column \d+\))?/.exec(error.message) : null
+  return place === null ? error.text : `${error.text.slice(0, -1)}: it goes wrong ${place[0]}.`
+}
+
+function toProblem(error: BridgeError): Problem {
+  const { code, text, status, errors } = error
+  return { type: `urn:sidecast:error:${code}`, title: text, status, detail: toDetail(error), code, ...(errors.length === 0 ? {} : { errors }) }
+}
+
+/** RFC 6750, 3. */
+function challenge(code: ErrorCode): string {
+  if (code === 'scope_missing') return 'Bearer realm="sidecast", error="insufficient_scope"'
+  return code === 'api_key_missing' ? 'Bearer realm="sidecast"' : 'Bearer realm="sidecast", error="invalid_token"'
+}
+
+export function sendProblem(response: ServerResponse, error: BridgeError): void {
+  // An answer that has begun cannot become another one; only a cut tells the caller that it is not whole.
+  if (response.headersSent) {
+    response.destroy()
+    return
+  }
+  const problem = toProblem(error)
+  if (problem.status === 401 || problem.status === 403) response.setHeader('WWW-Authenticate', challenge(error.code))
+  if (problem.status === 503 || problem.status === 429) response.setHeader('Retry-After', retryAfterSeconds)
+  if (problem.status === 408) response.setHeader('Connection', 'close')
+  const body = Buffer.from(JSON.stringify(problem))
+  response.writeHead(problem.status, { 'Content-Type': 'application/problem+json', 'Content-Length': body.byteLength })
+  response.end(body)
+}
+
+/** One result among many: the status of a line or an item that was refused. */
+export function toRefusedResult(error: BridgeError) {
+  return { status: error.status, code: error.code, detail: toDetail(error), errors: error.errors }
+}

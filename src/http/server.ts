@@ -1,0 +1,19 @@
+import type { Server } from 'node:http'
+
+export interface ServerTimeouts {
+  /** For the headers of a request. Node looks every 30 seconds. */
+  readonly headersMs?: number
+  /** For a connection on which no byte moves. */
+  readonly idleMs?: number
+  /** For a connection between two requests; longer than what pools of clients keep, so that they close first. */
+  readonly keepAliveMs?: number
+}
+
+/** How long the server of the ingress waits. To be called before it listens. */
+export function setTimeouts(server: Server, { headersMs = 10_000, idleMs = 60_000, keepAliveMs = 65_000 }: ServerTimeouts = {}): void {
+  server.headersTimeout = headersMs
+  // Node's limit for a whole request would cut long NDJSON streams. Bodies have limits of their own: in total when they are read at once, idle when streamed.
+  server.requestTimeout = 0
+  server.timeout = idleMs
+  server.keepAliveTimeout = keepAliveMs
+}

@@ -1,0 +1,88 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import type { Observer } from '../core/observer.ts'
+
+export interface MetricsOptions {
+  /** How many sessions there are now. */
+  readonly sessions: () => number
+  /** Gets what the observer is told of as failed. */
+  readonly onFailure: (error: unknown) => void
+}
+
+export interface Metrics {
+  readonly observer: Observer
+  readonly contentType: string
+  /** All metrics in the text format of Prometheus. */
+  render(): Promise<string>
+  requestServed(served: { readonly method: string; readonly route: string; readonly status: string; readonly seconds: number }): void
+}
+
+/** What has happened, counted. Labels hold codes, ends and routes only: a user, a room or an event name as a label would grow without bound. */
+export function createMetrics({ sessions, onFailure }: MetricsOptions): Metrics {
+  const registry = new Registry()
+  const registers = [registry]
+  // The names that dashboards know: process_*, nodejs_*, with the delay of the event loop among them.
+  collectDefaultMetrics({ register: registry })
+  const counter = <Label extends string>(name: string, help: string, labelNames: readonly Label[] = []) =>
+    new Counter({ name: `sidecast_${name}`, help, labelNames, registers })
+
+  new Gauge({
+    name: 'sidecast_sessions',
+    help: 'Sessions that are open.',
+    registers,
+    collect() {
+      this.set(sessions())
+    },
+  })
+  const published = counter('events_published_total', 'Events that were stored.')
+  const duplicates = counter('events_duplicate_total', 'Events that had been stored before under the same id.')
+  const dispatched = counter('events_dispatched_total', 'Events that were read back from the log and handed to sessions.')
+  const matched = counter('events_matched_total', 'Sessions that dispatched events were for, summed over the events.')
+  const refused = counter('publish_refused_total', 'Events and calls that were refused.', ['code'])
+  const opened = counter('sessions_opened_total', 'Sessions that began or resumed.')
+  const closed = counter('sessions_closed_total', 'Sessions that ended.', ['end'])
+  const resumed = counter('sessions_resumed_total', 'Sessions that caught up after an offset.')
+  const resumedEvents = counter('events_resumed_total', 'Events that sessions caught up on.')
+  const notResumed = counter('resumes_refused_total', 'Clients that asked to resume and had to start anew.', ['reason'])
+  const handshakes = counter('handshakes_refused_total', 'Logins of browsers that were refused.', ['code'])
+  const failures = counter('failures_total', 'Things that should not happen, did, and were survived.')
+  const requests = counter('http_requests_total', 'Requests to the ingress.', ['method', 'route', 'status'])
+  const durations = new Histogram({
+    name: 'sidecast_http_request_duration_seconds',
+    help: 'From the headers of a request to the end of its answer.',
+    labelNames: ['route'],
+    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10],
+    registers,
+  })
+
+  return {
+    observer: {
+      eventsPublished(count, repeated) {
+        published.inc(count)
+        duplicates.inc(repeated)
+      },
+      eventDispatched(count) {
+        dispatched.inc()
+        matched.inc(count)
+      },
+      publishRefused: (code) => refused.inc({ code }),
+      sessionOpened: () => opened.inc(),
+      sessionClosed: (end) => closed.inc({ end }),
+      sessionResumed(events) {
+        resumed.inc()
+        resumedEvents.inc(events)
+      },
+      resumeRefused: (reason) => notResumed.inc({ reason }),
+      handshakeRefused: (code) => handshakes.inc({ code }),
+      failed(error) {
+        failures.inc()
+        onFailure(error)
+      },
+    },
+    contentType: registry.contentType,
+    render: () => registry.metrics(),
+    requestServed({ method, route, status, seconds }) {
+      requests.inc({ method, route, status })
+      durations.observe({ route }, seconds)
+    },
+  }
+}
