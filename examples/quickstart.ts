@@ -43,9 +43,7 @@ const bridge = startBridge()
 let stopping = false
 bridge.once('exit', (code, signal) => {
   if (stopping) return
-  process.stderr.write(
-    `\nThe bridge stopped (${signal ?? `exit code ${code}`}). The end of ${logFile}:\n\n${readFileSync(logFile, 'utf8').slice(-3000)}\n`,
-  )
+  process.stderr.write(`\nThe bridge stopped (${signal ?? `exit code ${code}`}):\n\n${lastWords()}\n\n${logFile} has all of it.\n`)
   process.exit(1)
 })
 // A crash of this program must not leave a bridge behind.
@@ -111,6 +109,12 @@ function startBridge(): ChildProcess {
   })
   closeSync(log)
   return child
+}
+
+/** The end of the bridge's log, without the JSON around it. */
+function lastWords(): string {
+  const lines = readFileSync(logFile, 'utf8').trim().split('\n').slice(-12)
+  return lines.map((line) => /"msg":"(.*)"}$/.exec(line)?.[1] ?? line).join('\n')
 }
 
 async function bridgeReady(): Promise<void> {

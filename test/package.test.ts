@@ -17,7 +17,7 @@ const running: ChildProcess[] = []
 afterEach(async () => {
   for (const child of running.splice(0)) {
     const closed = child.exitCode === null ? once(child, 'close') : undefined
-    child.kill('SIGTERM')
+    if (closed !== undefined && child.pid !== undefined) process.kill(-child.pid, 'SIGTERM')
     await closed
   }
   for (const folder of temporary.splice(0)) await rm(folder, { recursive: true, force: true })
@@ -75,11 +75,9 @@ test('the package holds the build, the contract, the readme and the license, and
   const data = join(folder, 'data')
   await mkdir(data)
   const settings = testEnvironment(data, { LOG_LEVEL: 'info' })
-  const child = spawn(join(folder, 'node_modules', '.bin', 'sidecast'), ['serve'], {
-    cwd: folder,
-    env: { ...environment, ...settings },
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
+  // A group of its own: npx starts a shell, which starts the program, and all of them must end.
+  const options = { cwd: folder, env: { ...environment, ...settings }, detached: true } as const
+  const child = spawn('npx', ['--no', '--', 'sidecast', 'serve'], { ...options, stdio: ['ignore', 'pipe', 'inherit'] })
   running.push(child)
   const privateUrl = await addressOf(child)
   expect((await fetch(`${privateUrl}/readyz`)).status).toBe(200)
