@@ -36,6 +36,10 @@ interface Append {
 const maxGroupEntries = 1024
 const maxGroupBytes = 2 ** 22
 const minSweep = 128
+// What a commit may need beyond its own bytes, for pages that it copies. Removals may use more of it: they make room.
+const appendReserveBytes = 2 ** 20
+const sweepReserveBytes = 2 ** 19
+const entryReserveBytes = 8192
 
 /**
  * The log in a folder of this machine, for one process.
@@ -189,6 +193,7 @@ export class EmbeddedLog implements EventLog {
     let written: Written
     this.#condition.commitStarted()
     try {
+      await this.#reserve(appendReserveBytes + this.#queuedBytes())
       written = await this.#file.store.write(() => {
         // Taken when the transaction has begun: who came until now is in it.
         group = this.#takeGroup()
@@ -212,6 +217,21 @@ export class EmbeddedLog implements EventLog {
     if (this.#state.kept > this.#options.retentionEvents + Math.max(minSweep, this.#options.retentionEvents >> 4)) this.#sweepDue = true
     this.#handOver(written.stored)
     for (const [index, { resolve }] of group.entries()) resolve(written.outcomes[index] ?? [])
+  }
+
+  #reserve(bytes: number): Promise<void> {
+    return this.#file.reserve.ensure(this.#file.store.usedBytes(), bytes)
+  }
+
+  /** What the next group may take at most, as far as it is known. */
+  #queuedBytes(): number {
+    let total = 0
+    for (const { bytes, prepared } of this.#queue) {
+      const group = bytes + prepared.length * entryReserveBytes
+      if (total > 0 && total + group > maxGroupBytes + maxGroupEntries * entryReserveBytes) break
+      total += group
+    }
+    return total
   }
 
   #takeGroup(): readonly Append[] {
@@ -248,6 +268,7 @@ export class EmbeddedLog implements EventLog {
       const removal = planRemoval(store, this.#state, this.#options.now(), this.#options, limit, (error) => this.#report(error))
       this.#sweepDue = removal !== undefined && (removal.entries.length === limit || removal.ids.length === limit)
       if (removal === undefined) return
+      await this.#reserve(sweepReserveBytes)
       await store.write(() => remove(store.tables, removal))
       this.#state = removal.state
       this.#sweepFailed = false
@@ -273,6 +294,7 @@ export class EmbeddedLog implements EventLog {
     const bytes = this.#condition.neededBytes
     this.#condition.commitStarted()
     try {
+      await this.#reserve(appendReserveBytes + bytes)
       await this.#file.store.canary(bytes, this.#options.now())
       this.#condition.commitSucceeded()
     } catch (error) {

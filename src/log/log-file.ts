@@ -5,6 +5,7 @@ import { z } from 'zod'
 import { BridgeError } from '../errors.ts'
 import { type DataFolder, statIfThere, syncFolder } from './data-folder.ts'
 import { checkPages, type Rows } from './page-check.ts'
+import { Reserve } from './reserve.ts'
 import { emptyState, encodeState } from './state.ts'
 import { formatKey, Store, stateKey } from './store.ts'
 
@@ -29,6 +30,7 @@ interface LogIdentity {
 
 export interface LogFile {
   readonly store: Store
+  readonly reserve: Reserve
   readonly identity: LogIdentity
   close(): Promise<void>
 }
@@ -43,17 +45,23 @@ export async function openLogFile(folder: DataFolder, durability: 'disk' | 'proc
   const identity = survived ? { epoch: row.epoch, secret: row.secret } : newIdentity()
   await allocateLockFile(folder.file)
   const store = new Store(folder.file, durability === 'disk')
+  const reserve = await Reserve.open(folder.file)
   try {
     await putFormat(store, durability === 'disk' ? identity : { ...identity, unsynced: bootId() })
     if (durability === 'process') await store.sync()
   } catch (error) {
     await store.close()
+    await reserve.close()
     throw error
   }
   return {
     store,
+    reserve,
     identity: { epoch: identity.epoch, secret: Buffer.from(identity.secret, 'hex') },
-    close: () => close(store, identity, durability),
+    close: async () => {
+      await reserve.close()
+      await close(store, identity, durability)
+    },
   }
 }
 

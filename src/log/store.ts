@@ -87,6 +87,12 @@ export class Store {
     return bytes && decodeState(bytes)
   }
 
+  /** Up to the end of the last page that was ever used. */
+  usedBytes(): number {
+    const stats: { readonly lastPageNumber?: number; readonly root?: { readonly pageSize: number } } = this.#root.getStats()
+    return ((stats.lastPageNumber ?? 0) + 1) * (stats.root?.pageSize ?? 4096)
+  }
+
   /**
    * Runs `action` in one transaction; resolves when it is on the disk and `snapshot` shows it. One at a time.
    * @throws what `action` or the disk threw; nothing was written then.
