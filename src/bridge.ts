@@ -136,7 +136,9 @@ export async function startBridge(config: Config, logger: Logger): Promise<Bridg
 
 async function listen(server: Server, name: string, { host, port }: { readonly host: string; readonly port: number }): Promise<void> {
   await new Promise<void>((resolve, reject) => {
-    server.once('error', (cause) => reject(new BridgeError('listen_failed', `the ${name} listener cannot open ${host}:${port}: ${cause.message}`, { cause })))
+    server.once('error', (cause) =>
+      reject(new BridgeError('listen_failed', `the ${name} listener cannot open ${host}:${port}: ${cause.message}`, { cause })),
+    )
     server.listen(port, host, resolve)
   })
 }

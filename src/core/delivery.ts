@@ -94,7 +94,7 @@ export class Delivery {
 
   /**
    * Sends from the log what stands after a position, as fast as the client takes it; then the session is live.
-   * `lagging`: the rooms in which a session was when it fell behind; absent for one that resumes, which gets what its rooms of now had for it.
+   * `lagging`: the rooms that a connected session was in when it fell behind; absent for one that resumes.
    */
   async #catchUp(session: Session, after: number, lagging?: ReadonlyMap<string, RoomSource>): Promise<void> {
     let position = after
@@ -102,8 +102,7 @@ export class Delivery {
     while (!session.detached) {
       // In one turn: the rooms, what is read, and going live are of one state of the log.
       this.#restate(session)
-      const rooms = new Set([...(lagging?.keys() ?? []), ...session.rooms.keys()])
-      const missed = readMissed(this.#log, session, rooms, position, resumeChunk)
+      const missed = readMissed(this.#log, session, position, resumeChunk, lagging !== undefined)
       if (missed.gap) {
         // Trimmed while the client was slow: it comes back and is told.
         session.connection.close('transport')

@@ -218,7 +218,12 @@ export class Hub {
   }
 
   #dispatch(stored: Stored): void {
-    this.#matched[stored.position % matchedMemory] = this.#delivery.dispatch(stored)
+    try {
+      this.#matched[stored.position % matchedMemory] = this.#delivery.dispatch(stored)
+    } catch (error) {
+      // Whatever it was, the entries behind it must not suffer.
+      this.#options.observer.failed(error)
+    }
     this.#dispatched = stored.position
     this.#wake()
   }

@@ -26,16 +26,18 @@ export function planResume(log: EventLog, user: string, session: string | undefi
 }
 
 /**
- * Reads at most `limit` entries for a session that was in `rooms` at `after` (a resumed session: is in them now; what it lost stays lost).
- * To be called with the session's states as they stand at the head of the log.
+ * Reads at most `limit` entries for a session whose states are those at the head of the log.
+ * A resumed session gets what its rooms of now had for it: a right that was lost stays lost. One that was `connected` all the time and only slow
+ * also gets what was for it in rooms that it has left since.
  */
-export function readMissed(log: EventLog, session: Session, rooms: ReadonlySet<string>, after: number, limit: number): Missed {
+export function readMissed(log: EventLog, session: Session, after: number, limit: number, connected: boolean): Missed {
   const { user } = session.identity
+  const ofUser = readChanges(log, after, changesStream({ user }))
+  const ofSession = readChanges(log, after, changesStream({ session: session.id }))
+  const rooms = new Set([...session.rooms.keys(), ...(connected ? [...ofUser.rooms, ...ofSession.rooms] : [])])
   const streams: readonly Stream[] = ['all', userStream(user), sessionStream(session.id), ...[...rooms].map(roomStream)]
   const reading = log.read(after, streams, limit)
   if (reading.gap) return reading
-  const ofUser = readChanges(log, after, changesStream({ user }))
-  const ofSession = readChanges(log, after, changesStream({ session: session.id }))
   const stateAt = (room: string, position: number): RoomState => {
     const now = session.stateOf(room)
     return { user: ofUser.at(room, position, now.user), session: ofSession.at(room, position, now.session) }
@@ -51,6 +53,7 @@ export function readMissed(log: EventLog, session: Session, rooms: ReadonlySet<s
 }
 
 interface Changes {
+  readonly rooms: readonly string[]
   /** The membership in force at a position; `now`: the one at the head of the log. */
   at(room: string, position: number, now: Membership | undefined): Membership | undefined
 }
@@ -60,6 +63,7 @@ function readChanges(log: EventLog, after: number, stream: Stream): Changes {
   const memberships = reading.gap ? [] : reading.entries.filter((stored): stored is Stored<MembershipEntry> => stored.entry.kind === 'membership')
   const byRoom = Map.groupBy(memberships, ({ entry }) => entry.room)
   return {
+    rooms: [...byRoom.keys()],
     at(room, position, now) {
       const changes = byRoom.get(room)
       if (changes === undefined) return now

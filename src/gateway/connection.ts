@@ -56,15 +56,22 @@ export class SocketConnection implements Connection {
   }
 
   send(event: Stored<EventEntry>): void {
-    if (this.#ended) return
-    this.#position = event.position
-    this.#outbox.send(this.#options.encodeEvent(event))
+    this.#write(this.#options.encodeEvent(event), event.position)
   }
 
   notify({ event, data }: Notice, position: number): void {
+    this.#write(encodeFrame(event, JSON.stringify(data), this.#options.epoch, position), position)
+  }
+
+  #write(frame: Frame, position: number): void {
     if (this.#ended) return
-    this.#position = position
-    this.#outbox.send(encodeFrame(event, JSON.stringify(data), this.#options.epoch, position))
+    try {
+      this.#outbox.send(frame)
+      this.#position = position
+    } catch {
+      // One broken line must not keep the event from the others; its client comes back and resumes.
+      this.close('transport')
+    }
   }
 
   get full(): boolean {

@@ -14,7 +14,12 @@ export const apiKey = randomBytes(32).toString('base64url')
 
 export interface TestBridge extends Bridge {
   /** Calls the private listener with the test's API key; the body is sent as JSON. */
-  call(method: string, path: string, body?: unknown, headers?: Readonly<Record<string, string>>): Promise<{ readonly status: number; readonly body: Answer }>
+  call(
+    method: string,
+    path: string,
+    body?: unknown,
+    headers?: Readonly<Record<string, string>>,
+  ): Promise<{ readonly status: number; readonly body: Answer }>
   /** Publishes and expects it to be accepted. */
   publish(event: Readonly<Record<string, unknown>>): Promise<Answer>
   readonly directory: string
