@@ -28,7 +28,7 @@ function reasonOf(error: unknown): string {
 }
 
 /** One value of a file and the keys that lead to it; `value` is undefined where something else than texts stands. */
-export interface YamlEntry {
+interface YamlEntry {
   readonly keys: readonly string[]
   readonly value: string | readonly string[] | undefined
 }

@@ -18,7 +18,7 @@ export interface Setting {
   readonly folder: string
 }
 
-export interface Origin {
+interface Origin {
   readonly kind: 'flag' | 'environment' | 'file'
   /** As the operator finds it: `flag --jwt-secret`, `environment`, `sidecast.yaml:jwt.secret`. */
   readonly text: string

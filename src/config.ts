@@ -1,16 +1,16 @@
 import type { KeyObject } from 'node:crypto'
 import { resolve } from 'node:path'
 import type { TokenAlgorithm, VerifyKey } from './auth/keys.ts'
-import { checkKeys, checkTogether } from './config-checks.ts'
+import { type Contradiction, checkKeys, checkTogether } from './config-checks.ts'
 import { defaultText, isSecret, referenceTable, schema, type Values, variableNames } from './config-reference.ts'
 import { type ConfigSources, type Problem, readSettings, type Setting } from './config-sources.ts'
 import type { ApiKey, TokenSource } from './config-values.ts'
 import { BridgeError } from './errors.ts'
 
-export { type ApiKey, type ConfigSources, referenceTable, type TokenSource }
+export { referenceTable }
 
 /** How login tokens are checked: the options of `createTokenVerifier` but for the clock. */
-export interface JwtConfig {
+interface JwtConfig {
   readonly keys: readonly VerifyKey[]
   /** Never empty. */
   readonly algorithms: readonly TokenAlgorithm[]
@@ -76,7 +76,9 @@ export function loadConfig(sources: ConfigSources): Config {
   const values = schema.parse(Object.fromEntries(written))
   const broken = new Set([...unreadable, ...wrong].map(({ name }) => name.replace(/_FILE$/, '')))
   const { keys, contradictions } = checkKeys(values)
-  const untrue = [...contradictions, ...checkTogether(values, keys)].filter(({ name, also = [] }) => ![name, ...also].some((one) => broken.has(one)))
+  // What an unreadable file says about the others is not known.
+  const doubtful = ({ name, also = [] }: Contradiction): boolean => ['CONFIG', name, ...also].some((one) => broken.has(one))
+  const untrue = [...contradictions, ...checkTogether(values, keys)].filter((contradiction) => !doubtful(contradiction))
 
   const problems = [...unreadable, ...[...wrong, ...untrue].map(({ name, detail }) => ({ name, detail, origin: settings.get(name)?.origin }))]
   if (problems.length > 0) throw invalid(problems)
