@@ -256,7 +256,7 @@ function showUnreachable() {
 function showSession({ user, session, recovered, reason, expiresAt }) {
   page.user.textContent = user
   page.session.textContent = session
-  page.recovered.textContent = recovered ? 'yes, from where it left off' : reason === undefined ? 'no, a new session' : `no (${reason})`
+  page.recovered.textContent = recovered ? 'yes' : reason === undefined ? 'no, a new session' : `no (${reason})`
   showExpiry(expiresAt)
   showRooms()
 }

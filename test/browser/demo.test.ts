@@ -37,10 +37,10 @@ const connected = (transport = 'websocket'): Promise<void> =>
     .filter({ hasText: `Connected${transport}` })
     .waitFor()
 
-async function send(to: 'User' | 'Room' | 'Everyone', name: string, event: string, data: unknown): Promise<void> {
-  await page.getByRole('radio', { name: to }).check()
+async function send(to: 'User' | 'Room' | 'All', name: string, event: string, data: unknown): Promise<void> {
+  await page.getByRole('radio', { name: to, exact: true }).check()
   const form = page.locator('#send-form')
-  if (to !== 'Everyone') await form.getByRole('textbox', { name: to }).fill(name)
+  if (to !== 'All') await form.getByRole('textbox', { name: to }).fill(name)
   await form.getByRole('textbox', { name: 'Event' }).fill(event)
   await form.getByRole('textbox', { name: 'Data' }).fill(JSON.stringify(data))
   await button('Send').click()
@@ -77,7 +77,7 @@ describe('the demo page', () => {
     expect(await event.locator('.offset').textContent()).toMatch(/^\S+-\d+$/)
     expect(await event.getByText('caught up').count()).toBe(0)
     await says('Stored, for 1 session.')
-    await send('Everyone', '', 'maintenance.planned', { at: '22:00', message: 'Back in five minutes' })
+    await send('All', '', 'maintenance.planned', { at: '22:00', message: 'Back in five minutes' })
     await events().getByText('maintenance.planned').waitFor()
     await send('Room', 'news', 'article.published', {
       title: 'An ordered log between the ingresses and the sockets',
@@ -148,7 +148,7 @@ describe('the demo page', () => {
     await send('User', '43', 'for.user.43', null)
     await events().getByText('for.user.43').waitFor()
     await logIn('42', 'news, order:*')
-    await send('Everyone', '', 'for.all', null)
+    await send('All', '', 'for.all', null)
     await events().getByText('for.all').waitFor()
     expect(await events().locator('.event-name').allTextContents()).toEqual(['for.all', 'for.user.43'])
   })
