@@ -44,16 +44,11 @@ export async function openLogFile(folder: DataFolder, durability: 'disk' | 'proc
   const survived = row.unsynced === undefined || row.unsynced === bootId()
   const identity = survived ? { epoch: row.epoch, secret: row.secret } : newIdentity()
   await allocateLockFile(folder.file)
-  const store = new Store(folder.file, durability === 'disk')
   const reserve = await Reserve.open(folder.file)
-  try {
-    await putFormat(store, durability === 'disk' ? identity : { ...identity, unsynced: bootId() })
-    if (durability === 'process') await store.sync()
-  } catch (error) {
-    await store.close()
+  const store = await openStore(folder.file, durability, identity).catch(async (error: unknown) => {
     await reserve.close()
     throw error
-  }
+  })
   return {
     store,
     reserve,
@@ -62,6 +57,18 @@ export async function openLogFile(folder: DataFolder, durability: 'disk' | 'proc
       await reserve.close()
       await close(store, identity, durability)
     },
+  }
+}
+
+async function openStore(file: string, durability: 'disk' | 'process', identity: z.infer<typeof identitySchema>): Promise<Store> {
+  const store = new Store(file, durability === 'disk')
+  try {
+    await putFormat(store, durability === 'disk' ? identity : { ...identity, unsynced: bootId() })
+    if (durability === 'process') await store.sync()
+    return store
+  } catch (error) {
+    await store.close()
+    throw error
   }
 }
 
