@@ -77,7 +77,8 @@ test('the package holds the build, the contract, the readme and the license, and
   const settings = testEnvironment(data, { LOG_LEVEL: 'info' })
   // A group of its own: npx starts a shell, which starts the program, and all of them must end.
   const options = { cwd: folder, env: { ...environment, ...settings }, detached: true } as const
-  const child = spawn('npx', ['--no', '--', 'sidecast', 'serve'], { ...options, stdio: ['ignore', 'pipe', 'inherit'] })
+  const command = ['--no', '--', 'sidecast', 'serve']
+  const child = spawn('npx', command, { ...options, stdio: ['ignore', 'pipe', 'inherit'] })
   running.push(child)
   const privateUrl = await addressOf(child)
   expect((await fetch(`${privateUrl}/readyz`)).status).toBe(200)
