@@ -6,7 +6,7 @@ import { publish } from './cli/publish.ts'
 import { serve } from './cli/serve.ts'
 import { token } from './cli/token.ts'
 import { verifyToken } from './cli/verify-token.ts'
-import { closest } from './config-sources.ts'
+import { closest } from './config/sources.ts'
 import { BridgeError } from './errors.ts'
 
 const commands: readonly Command[] = [serve, token, verifyToken, publish, checkConfig]

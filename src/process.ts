@@ -1,6 +1,6 @@
 import { pino } from 'pino'
 import { type Bridge, startBridge } from './bridge.ts'
-import type { Config } from './config.ts'
+import type { Config } from './config/config.ts'
 import { toBridgeError } from './errors.ts'
 
 /**

@@ -18,6 +18,10 @@ export function createRefusalLog(logger: Logger, now: () => number): (refusal: B
       suppressed = 0
     }
     if (++lines > maxPerSecond) suppressed++
-    else logger.info({ code: refusal.code, reason: refusal.message, address, ...(refusal.cause === undefined ? {} : { cause: String(refusal.cause) }) }, 'login refused')
+    else
+      logger.info(
+        { code: refusal.code, reason: refusal.message, address, ...(refusal.cause === undefined ? {} : { cause: String(refusal.cause) }) },
+        'login refused',
+      )
   }
 }

@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
-import { type Config, loadConfig, maskedConfig, referenceTable } from '../src/config.ts'
+import { type Config, loadConfig, maskedConfig, referenceTable } from '../src/config/config.ts'
 import { BridgeError } from '../src/errors.ts'
 
 const secret = randomBytes(48).toString('base64')

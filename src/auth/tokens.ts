@@ -16,10 +16,10 @@ export interface TokenOptions extends ClaimOptions {
 }
 
 /** The audience of room tokens. They are no logins, whoever signed them. */
-export const roomTokenAudience = 'sidecast:room'
+const roomTokenAudience = 'sidecast:room'
 
 /** The longest token that is looked at, in characters. */
-export const maxTokenLength = 8192
+const maxTokenLength = 8192
 
 /** From a login token to who it is. @throws BridgeError one of the `token_…` codes; its message says precisely why, for the log only */
 export interface TokenVerifier {

@@ -1,4 +1,4 @@
-import { loadConfig, maskedConfig } from '../config.ts'
+import { loadConfig, maskedConfig } from '../config/config.ts'
 import { type Command, parseCall, refuseWords } from './command.ts'
 
 export const checkConfig: Command = {

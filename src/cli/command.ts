@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util'
-import { type ConfigSources, closest, flagNames } from '../config-sources.ts'
+import { type ConfigSources, closest, flagNames } from '../config/sources.ts'
 import { BridgeError } from '../errors.ts'
 
 /** One word after `sidecast`. */

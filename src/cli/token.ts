@@ -1,7 +1,7 @@
 import jwt from 'jsonwebtoken'
 import { toIdentity } from '../auth/claims.ts'
-import { loadConfig } from '../config.ts'
-import { parseDuration, splitList } from '../config-values.ts'
+import { loadConfig } from '../config/config.ts'
+import { parseDuration, splitList } from '../config/values.ts'
 import { BridgeError } from '../errors.ts'
 import { type Command, misuse, parseCall, refuseWords } from './command.ts'
 

@@ -1,7 +1,7 @@
 import { text } from 'node:stream/consumers'
 import { toIdentity } from '../auth/claims.ts'
 import type { TokenOptions } from '../auth/tokens.ts'
-import { loadConfig } from '../config.ts'
+import { loadConfig } from '../config/config.ts'
 import type { Identity } from '../core/identity.ts'
 import { BridgeError } from '../errors.ts'
 import { type Command, misuse, parseCall, refuseWords } from './command.ts'

@@ -16,7 +16,7 @@ export interface Draft {
 }
 
 /** The most users, rooms and sessions that one event may name together. */
-export const maxTargets = 1000
+const maxTargets = 1000
 
 /** The shape that the schema `EventDraft` of openapi.yaml has made sure of. */
 interface DraftBody {

@@ -1,7 +1,7 @@
 import { BridgeError, type FieldError } from '../errors.ts'
 
 /** The deepest nesting of objects and arrays that is taken in. */
-export const maxDepth = 64
+const maxDepth = 64
 
 // TypeScript has no types yet for "JSON.parse source text access", which V8 has had since Node 21.
 const json = JSON as typeof JSON & {

@@ -1,5 +1,3 @@
-import { z } from 'zod'
-
 /** The longest name of a user or a room, in characters (Unicode code points). */
 export const maxNameLength = 200
 
@@ -11,10 +9,6 @@ const name = /^[^\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]{1,200}$/u
 export function isName(value: string): boolean {
   return name.test(value)
 }
-
-export const nameSchema: z.ZodType<string> = z.string().refine(isName, {
-  error: `must be 1 to ${maxNameLength} characters, none of them a control or invisible formatting character`,
-})
 
 /** A name as it comes from outside: PHP sends integers, which are taken as their decimal text. Above 2^53 they have lost digits already: undefined. */
 export function toName(value: unknown): string | undefined {

@@ -6,7 +6,7 @@ import jwt from 'jsonwebtoken'
 import { pino } from 'pino'
 import { afterEach, expect } from 'vitest'
 import { type Bridge, startBridge } from '../../src/bridge.ts'
-import { loadConfig } from '../../src/config.ts'
+import { loadConfig } from '../../src/config/config.ts'
 
 /** A secret made for this run of the tests. */
 export const secret = randomBytes(48).toString('base64url')

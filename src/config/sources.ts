@@ -1,0 +1,199 @@
+import { dirname, resolve } from 'node:path'
+import { readText, readYaml } from './file.ts'
+import { secretNames, variableNames } from './reference.ts'
+
+/** Where configuration comes from; flags over environment over file. */
+export interface ConfigSources {
+  readonly args: readonly string[]
+  readonly env: Readonly<Record<string, string | undefined>>
+  /** The folder that relative paths start from, but for those in a configuration file: they start from its folder. */
+  readonly cwd: string
+}
+
+/** One variable as it was written. `name` is without `SIDECAST_`; `folder` is what a relative path in the value starts from. */
+export interface Setting {
+  readonly name: string
+  readonly value: string | readonly string[]
+  readonly origin: Origin
+  readonly folder: string
+}
+
+interface Origin {
+  readonly kind: 'flag' | 'environment' | 'file'
+  /** As the operator finds it: `flag --jwt-secret`, `environment`, `sidecast.yaml:jwt.secret`. */
+  readonly text: string
+}
+
+/** One thing that is wrong. `detail` says what and what cures it. */
+export interface Problem {
+  readonly name: string
+  readonly origin?: Origin | undefined
+  readonly detail: string
+}
+
+export interface Settings {
+  /** By variable; secrets that were given as files stand here with what the files hold. */
+  readonly settings: ReadonlyMap<string, Setting>
+  readonly problems: readonly Problem[]
+}
+
+interface Reading {
+  readonly settings: readonly Setting[]
+  readonly problems: readonly Problem[]
+}
+
+const toFlag = (name: string): string => `--${name.toLowerCase().replaceAll('_', '-')}`
+const known: readonly string[] = [...variableNames, ...secretNames.map((name) => `${name}_FILE`)]
+const unsupported = /^(AMQP_[A-Z_]+|REDIS_URL(_FILE)?|JWT_JWKS_URL|JWT_OIDC_ISSUER|JWT_PRESET|WORKERS)$/
+// The variables that Kubernetes sets in every pod for a Service whose name begins with "sidecast".
+const fromKubernetes = /(^|_)(SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$/
+// Not configuration of the bridge: the tests' services, and what `sidecast publish` talks to.
+const others = /^(TEST_.*|URL|API_KEY)$/
+
+/** The flags of the configuration, without their dashes. Each takes a value. */
+export const flagNames: readonly string[] = [...known, 'CONFIG'].map((name) => toFlag(name).slice(2))
+
+/** Everything that was given, and everything that is wrong about how it was given. Nothing is thrown, so that all of it is told at once. */
+export function readSettings(sources: ConfigSources): Settings {
+  const flags = fromFlags(sources)
+  const environment = fromEnvironment(sources)
+  // A later setting replaces an earlier one.
+  const path = [...environment.settings, ...flags.settings].findLast(({ name, value }) => name === 'CONFIG' && value !== '')
+  const file = path === undefined ? { settings: [], problems: [] } : fromFile(path)
+  const given = new Map<string, Setting>()
+  const problems = [...file.problems, ...environment.problems, ...flags.problems]
+  for (const setting of [...file.settings, ...environment.settings, ...flags.settings]) {
+    const { name, value, origin } = setting
+    const problem = nameProblem(setting) ?? (value.length === 0 ? 'is empty: give a value or leave it out' : undefined)
+    if (problem !== undefined) problems.push({ name, origin, detail: problem })
+    else given.set(name, setting)
+  }
+  for (const secret of secretNames) readSecretFile(secret, given, problems)
+  given.delete('CONFIG')
+  given.delete('WORKERS')
+  return { settings: given, problems }
+}
+
+function nameProblem({ name, value, origin }: Setting): string | undefined {
+  if (known.includes(name) || (name === 'CONFIG' && origin.kind !== 'file')) return undefined
+  // One process is what this version runs.
+  if (name === 'WORKERS' && value === '1') return undefined
+  if (unsupported.test(name)) return 'is not supported by this version: remove it'
+  if (origin.kind === 'environment' && (fromKubernetes.test(name) || value.includes('tcp://')))
+    return 'is not known: if Kubernetes set it for a Service of that name, give the pod enableServiceLinks: false'
+  const suggestion = closest(name, known)
+  return suggestion === undefined ? 'is not known: remove it' : `is not known: did you mean ${spell(suggestion, origin.kind)}?`
+}
+
+function spell(name: string, kind: Origin['kind']): string {
+  switch (kind) {
+    case 'flag':
+      return toFlag(name)
+    case 'environment':
+      return `SIDECAST_${name}`
+    case 'file':
+      return name.toLowerCase()
+    default:
+      return kind satisfies never
+  }
+}
+
+function fromFlags({ args, cwd }: ConfigSources): Reading {
+  const settings: Setting[] = []
+  const problems: Problem[] = []
+  for (let index = 0; index < args.length; index++) {
+    const arg = args[index] ?? ''
+    const equals = arg.indexOf('=')
+    const flag = equals < 0 ? arg : arg.slice(0, equals)
+    const next = args[index + 1]
+    const separate = equals < 0 && next !== undefined && !next.startsWith('--')
+    const value = separate ? next : arg.slice(flag.length + 1)
+    if (separate && flag.startsWith('--')) index++
+    const name = flag.slice(2).replaceAll('-', '_').toUpperCase()
+    const origin: Origin = { kind: 'flag', text: `flag ${flag}` }
+    if (!flag.startsWith('--'))
+      problems.push({ name: '', detail: `the argument ${JSON.stringify(flag)} stands alone: flags are --name value or --name=value` })
+    else if (equals < 0 && !separate && nameProblem({ name, value, origin, folder: cwd }) === undefined)
+      problems.push({ name, origin, detail: `has no value: ${flag} VALUE, or ${flag}=VALUE when the value begins with --` })
+    else if (settings.some((earlier) => earlier.name === name))
+      problems.push({ name, origin, detail: 'is given twice: a list is one value with commas' })
+    else settings.push({ name, value, origin, folder: cwd })
+  }
+  return { settings, problems }
+}
+
+function fromEnvironment({ env, cwd }: ConfigSources): Reading {
+  const settings = Object.entries(env).flatMap(([variable, value]): readonly Setting[] => {
+    const name = variable.slice('SIDECAST_'.length)
+    if (!variable.startsWith('SIDECAST_') || value === undefined || others.test(name)) return []
+    return [{ name, value, origin: { kind: 'environment', text: 'environment' }, folder: cwd }]
+  })
+  return { settings, problems: [] }
+}
+
+function fromFile({ value: path, origin, folder }: Setting): Reading {
+  const file = resolve(folder, String(path))
+  const content = readYaml(file)
+  if (!content.readable) return { settings: [], problems: [{ name: 'CONFIG', origin, detail: `${path} ${content.reason}` }] }
+  const settings: Setting[] = []
+  const problems: Problem[] = []
+  for (const { keys, value } of content.entries) {
+    const name = keys.map(toVariable).join('_')
+    const place: Origin = { kind: 'file', text: `${path}:${keys.join('.')}` }
+    if (value === undefined) problems.push({ name, origin: place, detail: 'must be one text or a list of texts' })
+    else if (settings.some((earlier) => earlier.name === name))
+      problems.push({ name, origin: place, detail: 'is given twice in this file, in two spellings' })
+    else settings.push({ name, value, origin: place, folder: dirname(file) })
+  }
+  return { settings, problems }
+}
+
+/** `userClaim`, `user-claim` and `user_claim` are one key; dots are levels. */
+const toVariable = (key: string): string =>
+  key
+    .replace(/([a-z0-9])([A-Z])/g, '$1_$2')
+    .replace(/[-.]/g, '_')
+    .toUpperCase()
+
+function readSecretFile(name: string, given: Map<string, Setting>, problems: Problem[]): void {
+  const file = given.get(`${name}_FILE`)
+  if (file === undefined) return
+  given.delete(file.name)
+  const { origin } = file
+  const twin = given.get(name)
+  if (twin !== undefined) {
+    problems.push({ name: file.name, origin, detail: `stands beside SIDECAST_${name} (${twin.origin.text}): give one of the two` })
+    return
+  }
+  const path = resolve(file.folder, String(file.value))
+  const text = readText(path)
+  if (!text.readable) {
+    problems.push({ name: file.name, origin, detail: `${path} ${text.reason}` })
+    return
+  }
+  const value = text.content.replace(/\r?\n$/, '')
+  const fromPath: Origin = { kind: origin.kind, text: `${path}, by ${origin.kind === 'environment' ? `SIDECAST_${file.name}` : origin.text}` }
+  if (value === '') problems.push({ name: file.name, origin, detail: `${path} is empty` })
+  else given.set(name, { name, value, origin: fromPath, folder: file.folder })
+}
+
+/** The candidate that was probably meant. */
+export function closest(word: string, candidates: readonly string[]): string | undefined {
+  const [best] = candidates
+    .map((candidate) => ({ candidate, distance: editDistance(word, candidate) }))
+    .filter(({ distance }) => distance <= 3 && distance * 2 < word.length)
+    .sort((a, b) => a.distance - b.distance)
+  return best?.candidate ?? candidates.find((candidate) => candidate.endsWith(`_${word}`))
+}
+
+function editDistance(from: string, to: string): number {
+  let row = Array.from({ length: to.length + 1 }, (_, index) => index)
+  for (const [index, letter] of [...from].entries()) {
+    const next = [index + 1]
+    for (const [column, other] of [...to].entries()) {
+      next.push(Math.min((row[column] ?? 0) + (letter === other ? 0 : 1), (row[column + 1] ?? 0) + 1, (next[column] ?? 0) + 1))
+    }
+    row = next
+  }
+  return row.at(-1) ?? 0
+}

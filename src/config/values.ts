@@ -1,0 +1,147 @@
+import { hash } from 'node:crypto'
+import { isIP } from 'node:net'
+import { isPlaceholder } from '../auth/keys.ts'
+import { type Scope, scopes } from '../core/access.ts'
+import { BridgeError } from '../errors.ts'
+
+/** Who may call the ingress. The key itself is not kept. */
+export interface ApiKey {
+  readonly name: string
+  readonly sha256: Buffer
+  readonly scopes: readonly Scope[]
+}
+
+/** Where a login token may be found in a handshake. */
+export type TokenSource =
+  | { readonly kind: 'auth' }
+  | { readonly kind: 'header' }
+  | { readonly kind: 'cookie'; readonly name: string }
+  | { readonly kind: 'query'; readonly name: string }
+
+const refuse = (detail: string): BridgeError => new BridgeError('invalid_config', detail)
+
+const durationUnits = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const
+const sizeUnits = { b: 1, kb: 1024, mb: 1024 ** 2, gb: 1024 ** 3 } as const
+
+interface Bounds {
+  readonly min: string
+  readonly max: string
+}
+
+/** Milliseconds. @throws BridgeError invalid_config */
+export function parseDuration(text: string, bounds: Bounds): number {
+  return parseMeasure(text, durationUnits, bounds, 'must be a duration such as 500ms, 30s, 5m, 24h or 7d')
+}
+
+/** Bytes; a kb is 1024 of them. @throws BridgeError invalid_config */
+export function parseSize(text: string, bounds: Bounds): number {
+  return parseMeasure(text.toLowerCase(), sizeUnits, bounds, 'must be a size such as 512b, 64kb, 1mb or 1gb')
+}
+
+function parseMeasure(text: string, units: Readonly<Record<string, number>>, { min, max }: Bounds, cure: string): number {
+  const measure = (written: string): number | undefined => {
+    const [, count, unit = ''] = /^(\d{1,12})([a-z]+)$/.exec(written) ?? []
+    const factor = Object.hasOwn(units, unit) ? units[unit] : undefined
+    return count === undefined || factor === undefined ? undefined : Number(count) * factor
+  }
+  const value = measure(text)
+  if (value === undefined) throw refuse(cure)
+  if (value < (measure(min) ?? 0) || value > (measure(max) ?? 0)) throw refuse(`must lie between ${min} and ${max}`)
+  return value
+}
+
+/** @throws BridgeError invalid_config */
+export function parseInteger(text: string, min: number, max: number): number {
+  // tcp:// is what Kubernetes puts into <SERVICE>_PORT of every pod; a Service called sidecast-public thus sets SIDECAST_PUBLIC_PORT.
+  if (text.startsWith('tcp://')) throw refuse('was set by Kubernetes for a Service of that name: give the pod enableServiceLinks: false')
+  const value = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN
+  if (!(value >= min && value <= max)) throw refuse(`must be an integer from ${min} to ${max}`)
+  return value
+}
+
+/** The name or address that a listener binds to. @throws BridgeError invalid_config */
+export function parseHost(text: string): string {
+  if (isIP(text) === 0 && !/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/i.test(text))
+    throw refuse('must be an address or a host name alone, such as 0.0.0.0, ::1 or localhost: no scheme, port or brackets')
+  return text.toLowerCase()
+}
+
+/** A list in one text: split at commas and line ends. */
+export function splitList(text: string): readonly string[] {
+  return text
+    .split(/[,\n]/)
+    .map((item) => item.trim())
+    .filter((item) => item !== '')
+}
+
+/** @throws BridgeError invalid_config */
+export function parseChoices<T extends string>(items: readonly string[], choices: readonly T[]): readonly T[] {
+  const chosen = items.map((item) => {
+    const choice = choices.find((known) => known === item)
+    if (choice === undefined) throw refuse(`cannot hold ${JSON.stringify(item)}: possible are ${choices.join(', ')}`)
+    return choice
+  })
+  return [...new Set(chosen)]
+}
+
+/** The origin as browsers send it. @throws BridgeError invalid_config */
+export function parseOrigin(text: string): string {
+  if (!/^[a-z][a-z0-9+.-]*:\/\/[^/?#@\s*\\]+$/i.test(text) || !URL.canParse(text))
+    throw refuse(
+      `holds ${JSON.stringify(text)}, which is no exact origin: write scheme://host[:port] such as https://app.example.com, no path and no *`,
+    )
+  const { origin } = new URL(text)
+  // Apps in a web view have schemes of their own (capacitor://localhost), to which the URL standard gives no origin.
+  return origin === 'null' ? text.toLowerCase() : origin
+}
+
+/** @throws BridgeError invalid_config */
+export function parseTokenSource(text: string): TokenSource {
+  if (text === 'auth' || text === 'header') return { kind: text }
+  const [, kind, name] = /^(cookie|query):([A-Za-z0-9!#$%&'*+.^_`|~-]+)$/.exec(text) ?? []
+  if (name !== undefined && (kind === 'cookie' || kind === 'query')) return { kind, name }
+  throw refuse(`cannot hold ${JSON.stringify(text)}: possible are auth, header, cookie:NAME, query:NAME`)
+}
+
+/** Reads `name:key[:scope+scope]` and `name:sha256:<hex>[:scope+scope]`. No message repeats what may be a key. @throws BridgeError invalid_config */
+export function parseApiKeys(items: readonly string[]): readonly ApiKey[] {
+  const keys = items.map(parseApiKey)
+  for (const [index, key] of keys.entries()) {
+    const earlier = keys.slice(0, index)
+    if (earlier.some(({ name }) => name === key.name)) throw refuse(`holds two keys with the name ${key.name}: give each its own`)
+    const twin = earlier.find(({ sha256 }) => sha256.equals(key.sha256))
+    if (twin !== undefined) throw refuse(`gives ${twin.name} and ${key.name} the same key: the scopes of which would hold?`)
+  }
+  return keys
+}
+
+const minKeyLength = 32
+
+function parseApiKey(item: string, index: number): ApiKey {
+  const [name = '', ...rest] = item.split(':')
+  if (rest.length === 0 || !/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(name))
+    throw refuse(`entry ${index + 1} must be name:key[:scope+scope], the name 1 to 64 letters, digits, dots, dashes and underscores`)
+  const hashed = rest[0] === 'sha256'
+  const [key = '', scopeList, ...surplus] = hashed ? rest.slice(1) : rest
+  const granted = scopeList?.split('+').map((scope) => scopes.find((known) => known === scope))
+  if (surplus.length > 0 || granted?.includes(undefined))
+    throw refuse(`the key ${name} must be followed by nothing or by :scope+scope with scopes of ${scopes.join(', ')}; a key cannot hold a colon`)
+  return {
+    name,
+    sha256: hashed ? parseSha256(key, name) : hashKey(key, name),
+    scopes: scopes.filter((scope) => (granted ?? ['publish']).includes(scope)),
+  }
+}
+
+function parseSha256(hex: string, name: string): Buffer {
+  if (!/^[0-9a-f]{64}$/i.test(hex)) throw refuse(`the key ${name} must have 64 hex digits after sha256: (printf %s "$KEY" | sha256sum)`)
+  return Buffer.from(hex, 'hex')
+}
+
+function hashKey(key: string, name: string): Buffer {
+  if (!/^[\x21-\x7e]*$/.test(key)) throw refuse(`the key ${name} must be visible ASCII: it travels in an HTTP header`)
+  if (key.length < minKeyLength)
+    throw refuse(`the key ${name} has ${key.length} characters; at least ${minKeyLength} are needed (openssl rand -hex 32)`)
+  if (isPlaceholder(key)) throw refuse(`the key ${name} is a placeholder: make a random one (openssl rand -hex 32)`)
+  return hash('sha256', key, 'buffer')
+}
