@@ -1,0 +1,94 @@
+import { once } from 'node:events'
+import { connect, createServer, type Socket } from 'node:net'
+
+/** A way to a TCP server that can be made to fail like a network. */
+export interface TcpProxy {
+  readonly host: string
+  readonly port: number
+  /** How many connections pass through it now, or are held by it. */
+  readonly connections: number
+  /** How many connections were taken since it started. */
+  readonly accepted: number
+  /** Ends every connection with a reset on both sides; new ones pass. */
+  cut(): void
+  /** Takes connections and bytes and passes on nothing, on open connections too, until `restore`. */
+  blackHole(): void
+  /** Resets every connection and every attempt, until `restore`. */
+  refuse(): void
+  /** Passes all on again; what a black hole has swallowed is lost, so the connections that it held are reset. */
+  restore(): void
+  close(): Promise<void>
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+/** `port` 0 for any free one. */
+export async function startTcpProxy(target: { readonly host: string; readonly port: number }, port = 0): Promise<TcpProxy> {
+  const pairs = new Set<readonly [Socket, Socket]>()
+  let mode: 'pass' | 'swallow' | 'refuse' = 'pass'
+  let accepted = 0
+  const cut = (): void => {
+    for (const pair of pairs) for (const socket of pair) socket.resetAndDestroy()
+  }
+
+  const server = createServer({ noDelay: true, allowHalfOpen: true }, (near) => {
+    accepted += 1
+    near.on('error', () => undefined)
+    if (mode === 'refuse') {
+      near.resetAndDestroy()
+      return
+    }
+    const far = connect({ ...target, noDelay: true, allowHalfOpen: true })
+    const pair = [near, far] as const
+    pairs.add(pair)
+    for (const [from, to] of [pair, [far, near] as const]) {
+      from.on('data', (chunk) => {
+        if (mode !== 'pass') return
+        if (to.write(chunk)) return
+        from.pause()
+        to.once('drain', () => from.resume())
+      })
+      from.on('end', () => {
+        if (mode === 'pass') to.end()
+      })
+      from.on('error', () => undefined)
+      from.on('close', (failed) => {
+        if (to.closed) pairs.delete(pair)
+        // The other side learns nothing from a black hole.
+        else if (mode === 'pass' && !failed) to.destroySoon()
+        else if (mode !== 'swallow') to.resetAndDestroy()
+      })
+    }
+  })
+  server.listen(port, '127.0.0.1')
+  await once(server, 'listening')
+
+  const close = async (): Promise<void> => {
+    const closed = new Promise((resolve) => server.close(resolve))
+    cut()
+    await closed
+  }
+  return {
+    host: '127.0.0.1',
+    port: Object(server.address()).port,
+    get connections() {
+      return pairs.size
+    },
+    get accepted() {
+      return accepted
+    },
+    cut,
+    blackHole() {
+      mode = 'swallow'
+    },
+    refuse() {
+      mode = 'refuse'
+      cut()
+    },
+    restore() {
+      if (mode === 'swallow') cut()
+      mode = 'pass'
+    },
+    close,
+    [Symbol.asyncDispose]: close,
+  }
+}
