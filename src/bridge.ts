@@ -3,6 +3,9 @@ import { readFile } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
 import type { Logger } from 'pino'
 import { parse } from 'yaml'
+import { AmqpIngress } from './amqp/ingress.ts'
+import { createMessageParser } from './amqp/message.ts'
+import { createAmqpJournal } from './amqp-journal.ts'
 import { createTokenVerifier } from './auth/tokens.ts'
 import type { Config } from './config/config.ts'
 import { createDraftParser } from './core/draft.ts'
@@ -51,7 +54,7 @@ export async function startBridge(config: Config, logger: Logger): Promise<Bridg
     const log = await EmbeddedLog.open({ ...config.log, now: Date.now, onFailure })
     releasers.push(() => log.close())
 
-    const metrics = createMetrics({ sessions: () => hub.sessions().size, onFailure })
+    const metrics = createMetrics({ sessions: () => hub.sessions().size, unackedMessages: () => amqp?.unacked ?? 0, onFailure })
     const hub = new Hub({
       log,
       observer: metrics.observer,
@@ -68,11 +71,25 @@ export async function startBridge(config: Config, logger: Logger): Promise<Bridg
     }, sweepMs)
     releasers.push(async () => clearInterval(sweeper))
 
+    const parseDraft = createDraftParser(openapi, { maxEventBytes: config.http.maxEventBytes })
+    const amqp =
+      config.amqp &&
+      new AmqpIngress({
+        ...config.amqp,
+        hub,
+        parse: createMessageParser({ parseDraft, maxEventBytes: config.http.maxEventBytes }),
+        observer: metrics.amqp,
+        journal: createAmqpJournal(logger, Date.now),
+        onFailure: (error) => metrics.observer.failed(error),
+        now: Date.now,
+      })
+
     const readiness = (): readonly Check[] => {
       const health = log.health()
       return [
         { name: 'started', ...(started ? {} : { failure: 'the bridge is starting' }) },
         { name: 'log', ...(health.appendable ? {} : { failure: health.reason }) },
+        ...(amqp === undefined ? [] : [amqp.check()]),
         { name: 'draining', ...(draining ? { failure: 'the bridge is shutting down' } : {}) },
       ]
     }
@@ -82,7 +99,7 @@ export async function startBridge(config: Config, logger: Logger): Promise<Bridg
         epoch: log.epoch,
         openapi,
         openapiText,
-        parseDraft: createDraftParser(openapi, { maxEventBytes: config.http.maxEventBytes }),
+        parseDraft,
         ...config.http,
         metrics,
         observer: metrics.observer,
@@ -113,10 +130,16 @@ export async function startBridge(config: Config, logger: Logger): Promise<Bridg
     gateway.start()
     releasers.push(() => gateway.close())
 
+    // Last: what it takes in finds the sockets open.
+    amqp?.start()
+    releasers.push(async () => amqp?.close())
+
     started = true
     let stopping: Promise<void> | undefined
     const stop = async (): Promise<void> => {
       draining = true
+      // First: what stays in the queue now is for whoever consumes next, or for this node when it is back.
+      await amqp?.close()
       await gateway.drain(config.drainPeriodMs)
       await release()
     }

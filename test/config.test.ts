@@ -270,7 +270,7 @@ describe('what is wrong', () => {
     expect(found[0]).toContain(problem)
   })
 
-  test.each(['AMQP_URL', 'AMQP_QUEUE', 'REDIS_URL', 'REDIS_URL_FILE', 'JWT_JWKS_URL', 'JWT_OIDC_ISSUER', 'JWT_PRESET', 'WORKERS'])(
+  test.each(['REDIS_URL', 'REDIS_URL_FILE', 'JWT_JWKS_URL', 'JWT_OIDC_ISSUER', 'JWT_PRESET', 'WORKERS'])(
     '%s is not ignored, for this version does not support it',
     (name) => {
       expect(problems({ [name]: '2' })).toEqual([`SIDECAST_${name} (environment): is not supported by this version: remove it`])
@@ -347,7 +347,7 @@ describe('what is wrong', () => {
     [['--jwt-issuer='], 'SIDECAST_JWT_ISSUER (flag --jwt-issuer): is empty'],
     [['--jwt-issuer', 'a', '--jwt-issuer', 'b'], 'SIDECAST_JWT_ISSUER (flag --jwt-issuer): is given twice'],
     [['word'], 'the command line: the argument "word" stands alone'],
-    [['--amqp-url', 'x'], 'SIDECAST_AMQP_URL (flag --amqp-url): is not supported by this version'],
+    [['--redis-url', 'x'], 'SIDECAST_REDIS_URL (flag --redis-url): is not supported by this version'],
   ])('the flags %j are refused', (args, problem) => {
     expect(problems({}, { args })).toEqual([expect.stringContaining(problem)])
   })

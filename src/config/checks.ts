@@ -37,9 +37,14 @@ export function checkKeys(values: Values): KeyCheck {
 
 /** What cannot go together. `keys`: as `checkKeys` returned them. */
 export function checkTogether(values: Values, keys: readonly VerifyKey[]): readonly Contradiction[] {
-  return [checkAlgorithms(values, keys), checkCookie(values), checkListeners(values), checkMetrics(values), ...checkSizes(values)].filter(
-    (contradiction) => contradiction !== undefined,
-  )
+  return [
+    checkAlgorithms(values, keys),
+    checkCookie(values),
+    checkListeners(values),
+    checkMetrics(values),
+    ...checkAmqp(values),
+    ...checkSizes(values),
+  ].filter((contradiction) => contradiction !== undefined)
 }
 
 function checkAlgorithms({ JWT_ALGORITHMS: wanted = [] }: Values, keys: readonly VerifyKey[]): Contradiction | undefined {
@@ -77,6 +82,17 @@ function checkListeners(values: Values): Contradiction | undefined {
 function checkMetrics({ METRICS_KEY: needed, API_KEYS: keys = [] }: Values): Contradiction | undefined {
   if (!needed || keys.some(({ scopes }) => scopes.includes('read'))) return undefined
   return { name: 'METRICS_KEY', also: ['API_KEYS'], detail: 'closes the metrics to everybody: no key in SIDECAST_API_KEYS has the scope read' }
+}
+
+function checkAmqp({
+  AMQP_EXCHANGE: exchange,
+  AMQP_QUEUE: queue,
+  AMQP_DEAD_LETTER: deadLetter,
+  AMQP_BINDINGS: bindings = [],
+}: Values): readonly Contradiction[] {
+  const detail = 'is also where events come from: what cannot be delivered would be consumed again and again'
+  const meets = queue === deadLetter || exchange === deadLetter || bindings.some((binding) => binding.exchange === deadLetter)
+  return meets ? [{ name: 'AMQP_DEAD_LETTER', also: ['AMQP_EXCHANGE', 'AMQP_QUEUE', 'AMQP_BINDINGS'], detail }] : []
 }
 
 /** An event that may be published must fit where it has to go; one that never fits would cut its session off again after each resume. */

@@ -5,7 +5,7 @@ import { BridgeError } from '../errors.ts'
 import { type Contradiction, checkKeys, checkTogether } from './checks.ts'
 import { defaultText, isSecret, referenceTable, schema, type Values, variableNames } from './reference.ts'
 import { type ConfigSources, type Problem, readSettings, type Setting } from './sources.ts'
-import type { ApiKey, TokenSource } from './values.ts'
+import type { ApiKey, Binding, TokenSource } from './values.ts'
 
 export { referenceTable }
 
@@ -52,6 +52,19 @@ export interface Config {
     readonly maxBatchBytes: number
     /** Whether the metrics need a key with the scope `read`. */
     readonly metricsKey: boolean
+  }
+  /** Absent: nothing is consumed. */
+  readonly amqp?: {
+    readonly url: string
+    /** PEM. */
+    readonly ca?: string
+    readonly topology: 'assert' | 'check' | 'none'
+    readonly exchange: string
+    readonly queue: string
+    /** Never empty. */
+    readonly bindings: readonly Binding[]
+    readonly deadLetter: string
+    readonly prefetch: number
   }
   readonly log: {
     /** Absolute. */
@@ -142,6 +155,7 @@ function toConfig(values: Values, jwt: JwtConfig, directory: string): Config {
       maxBatchBytes: values.MAX_BATCH_SIZE,
       metricsKey: values.METRICS_KEY,
     },
+    ...toAmqpConfig(values),
     log: {
       directory,
       durability: values.DURABILITY,
@@ -151,6 +165,23 @@ function toConfig(values: Values, jwt: JwtConfig, directory: string): Config {
     },
     drainPeriodMs: values.DRAIN_PERIOD,
     logLevel: values.LOG_LEVEL,
+  }
+}
+
+function toAmqpConfig(values: Values): Pick<Config, 'amqp'> {
+  const { AMQP_URL: url, AMQP_CA: ca, AMQP_EXCHANGE: exchange } = values
+  if (url === undefined) return {}
+  return {
+    amqp: {
+      url,
+      ...(ca === undefined ? {} : { ca }),
+      topology: values.AMQP_TOPOLOGY,
+      exchange,
+      queue: values.AMQP_QUEUE,
+      bindings: values.AMQP_BINDINGS ?? [{ exchange, key: '#' }],
+      deadLetter: values.AMQP_DEAD_LETTER,
+      prefetch: values.AMQP_PREFETCH,
+    },
   }
 }
 

@@ -1,7 +1,21 @@
 import { z } from 'zod'
 import { algorithms, parsePublicKeys, secretEncodings } from '../auth/keys.ts'
 import { BridgeError } from '../errors.ts'
-import { parseApiKeys, parseChoices, parseDuration, parseHost, parseInteger, parseOrigin, parseSize, parseTokenSource, splitList } from './values.ts'
+import {
+  parseApiKeys,
+  parseBinding,
+  parseBrokerName,
+  parseBrokerUrl,
+  parseCertificates,
+  parseChoices,
+  parseDuration,
+  parseHost,
+  parseInteger,
+  parseOrigin,
+  parseSize,
+  parseTokenSource,
+  splitList,
+} from './values.ts'
 
 const text = z.string({ error: 'takes one value, not a list' })
 const texts = z
@@ -29,6 +43,7 @@ const choices = <T extends string>(known: readonly T[]) => texts.transform(by((i
 const truth = choice(['true', 'false']).transform((value) => value === 'true')
 const port = integer(0, 65_535)
 const host = text.transform(by(parseHost))
+const brokerName = text.transform(by(parseBrokerName))
 // Environment files cannot hold line ends; neither PEM nor base64 has a backslash of its own.
 const publicKeys = text.transform(by((value) => parsePublicKeys(value.replaceAll('\\n', '\n'))))
 
@@ -115,6 +130,37 @@ const groups = {
     MAX_EVENT_SIZE: size('1kb', '64mb').prefault('256kb').describe('The largest `data` of one event, as JSON.'),
     MAX_BATCH_SIZE: size('1kb', '1gb').prefault('16mb').describe('The largest body of `POST /v1/events/batch`. At least `SIDECAST_MAX_EVENT_SIZE`.'),
   },
+  RabbitMQ: {
+    AMQP_URL: text
+      .transform(by(parseBrokerUrl))
+      .optional()
+      .describe(
+        'The broker that the application publishes to: `amqp://user:password@host:5672/vhost`, or `amqps://` for TLS; `?heartbeat=10` in seconds. Unset: off.',
+      ),
+    AMQP_CA: text
+      .transform(by((value) => parseCertificates(value.replaceAll('\\n', '\n'))))
+      .optional()
+      .describe('The certificates, as PEM, that the broker of an `amqps://` address is trusted by. Unset: the public authorities.'),
+    AMQP_TOPOLOGY: choice(['assert', 'check', 'none'])
+      .prefault('assert')
+      .describe(
+        '`assert`: exchanges, queues and bindings are declared where they are missing. `check`: nothing is declared; what is missing or different is told. `none`: neither.',
+      ),
+    AMQP_EXCHANGE: brokerName.prefault('sidecast').describe('The topic exchange that the application publishes to.'),
+    AMQP_QUEUE: brokerName
+      .prefault('sidecast.events')
+      .describe('The queue that is consumed. A quorum queue with a single active consumer: its order is the order of the events.'),
+    AMQP_BINDINGS: texts
+      .transform(by((items) => items.map(parseBinding)))
+      .optional()
+      .describe(
+        'List of `exchange:key`: what the queue is bound to, for applications that publish to exchanges of their own already; those must exist. Unset: all of `SIDECAST_AMQP_EXCHANGE`.',
+      ),
+    AMQP_DEAD_LETTER: brokerName
+      .prefault('sidecast.dead-letter')
+      .describe('The fanout exchange, and the queue of the same name, for messages that cannot be delivered.'),
+    AMQP_PREFETCH: integer(1, 2000).prefault('250').describe('How many messages the broker sends ahead of the acks.'),
+  },
   'Event log': {
     DATA_DIR: text.prefault('./data').describe('The folder of the event log.'),
     DURABILITY: choice(['disk', 'process'])
@@ -143,6 +189,7 @@ export const schema = z.object({
   ...groups['Login tokens'],
   ...groups.Browsers,
   ...groups.Publishing,
+  ...groups.RabbitMQ,
   ...groups['Event log'],
   ...groups.Operation,
 })
@@ -153,7 +200,7 @@ export type Values = z.output<typeof schema>
 export const variableNames = schema.keyof().options
 
 /** Variables that can be given as the path of a file that holds them, under their name and `_FILE`. */
-export const secretNames = ['JWT_SECRET', 'JWT_PUBLIC_KEY', 'API_KEYS'] as const satisfies readonly VariableName[]
+export const secretNames = ['JWT_SECRET', 'JWT_PUBLIC_KEY', 'API_KEYS', 'AMQP_URL', 'AMQP_CA'] as const satisfies readonly VariableName[]
 
 export const isSecret = (name: string): boolean => secretNames.some((secret) => secret === name)
 

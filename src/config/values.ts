@@ -1,4 +1,4 @@
-import { hash } from 'node:crypto'
+import { hash, X509Certificate } from 'node:crypto'
 import { isIP } from 'node:net'
 import { isPlaceholder } from '../auth/keys.ts'
 import { type Scope, scopes } from '../core/access.ts'
@@ -93,6 +93,65 @@ export function parseOrigin(text: string): string {
   const { origin } = new URL(text)
   // Apps in a web view have schemes of their own (capacitor://localhost), to which the URL standard gives no origin.
   return origin === 'null' ? text.toLowerCase() : origin
+}
+
+/** An exchange of the application and the routing keys that are wanted of it. */
+export interface Binding {
+  readonly exchange: string
+  readonly key: string
+}
+
+/** The address of a broker. No message repeats it: it holds a password. @throws BridgeError invalid_config */
+export function parseBrokerUrl(text: string): string {
+  const form = 'amqp://user:password@host:port/vhost or amqps://'
+  if (!URL.canParse(text)) throw refuse(`must be ${form}; reserved characters in user, password and vhost are percent-encoded`)
+  const { protocol, hostname, username, password, pathname, searchParams, hash: fragment } = new URL(text)
+  if (protocol !== 'amqp:' && protocol !== 'amqps:') throw refuse(`must be ${form}`)
+  if (hostname === '') throw refuse(`names no host: it must be ${form}`)
+  if (/^\/.*\//.test(pathname) || fragment !== '') throw refuse('must end with one vhost; a slash in its name is %2F')
+  const unknown = [...searchParams.keys()].find((key) => key !== 'heartbeat')
+  if (unknown !== undefined) throw refuse('may have only heartbeat= (seconds) after the question mark')
+  const heartbeat = searchParams.get('heartbeat')
+  if (heartbeat !== null) parseInteger(heartbeat, 1, 3600)
+  for (const part of [username, password, pathname]) {
+    try {
+      decodeURIComponent(part)
+    } catch {
+      throw refuse('has a % that is not followed by two hex digits of UTF-8: a % itself is %25')
+    }
+  }
+  return text
+}
+
+/** The name of an exchange or a queue. @throws BridgeError invalid_config */
+export function parseBrokerName(text: string): string {
+  // AMQP 0-9-1, 4.2.5.3: a short string. The broker keeps the names with amq. to itself.
+  if (text === '' || Buffer.byteLength(text) > 255 || /\p{Cc}/u.test(text)) throw refuse('must be 1 to 255 bytes without control characters')
+  if (text.startsWith('amq.')) throw refuse('cannot begin with amq., which the broker keeps for its own')
+  return text
+}
+
+/** Reads `exchange:key`; the key is what follows the last colon. @throws BridgeError invalid_config */
+export function parseBinding(text: string): Binding {
+  const colon = text.lastIndexOf(':')
+  const [exchange, key] = [text.slice(0, colon), text.slice(colon + 1)]
+  if (colon < 1 || [exchange, key].some((part) => Buffer.byteLength(part) > 255 || /\p{Cc}/u.test(part)))
+    throw refuse(`cannot hold ${JSON.stringify(text)}: write exchange:key such as orders:order.# (for a fanout exchange orders:)`)
+  return { exchange, key }
+}
+
+/** Certificates. @throws BridgeError invalid_config */
+export function parseCertificates(text: string): string {
+  const blocks = text.match(/-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----/gs) ?? []
+  if (blocks.length === 0) throw refuse('holds no certificate: it must be PEM (-----BEGIN CERTIFICATE-----)')
+  for (const block of blocks) {
+    try {
+      new X509Certificate(block)
+    } catch {
+      throw refuse('holds a certificate that cannot be read')
+    }
+  }
+  return text
 }
 
 /** @throws BridgeError invalid_config */

@@ -3,8 +3,9 @@ import { BridgeError } from '../errors.ts'
 import { mayJoin, type Publisher, requireScope } from './access.ts'
 import { Delivery, type DeliveryOptions } from './delivery.ts'
 import type { Draft } from './draft.ts'
-import type { Entry, EventEntry, Member, Stored } from './entry.ts'
+import type { Entry, EventEntry, Member, SessionEndedEntry, Stored } from './entry.ts'
 import type { Appended, EventLog } from './event-log.ts'
+import type { Instruction } from './instruction.ts'
 import { formatOffset } from './offset.ts'
 import { type SessionInfo, toSessionInfo } from './presence.ts'
 import { planResume, type ResumePlan } from './resume.ts'
@@ -70,11 +71,26 @@ export class Hub {
   async publish(publisher: Publisher, drafts: readonly Draft[]): Promise<readonly (Published | BridgeError)[]> {
     requireScope(publisher, 'publish')
     const entries = drafts.map((draft) => this.#toEntry(draft))
-    const appended = await this.#append(entries)
-    const results = entries.map((entry, index) => this.#toPublished(entry, appended[index]))
-    const duplicates = appended.filter(({ outcome }) => outcome === 'duplicate').length
-    this.#options.observer.eventsPublished(appended.filter(({ outcome }) => outcome === 'stored').length, duplicates)
-    return results
+    const appended = await this.#publish(entries)
+    return entries.map((entry, index) => this.#toPublished(entry, appended[index]))
+  }
+
+  /**
+   * Does several things in one commit, in order: all of them, or none. Per instruction: what came of it, or why nothing did (`id_reused`).
+   * @throws BridgeError scope_missing, log_unavailable: nothing was done
+   */
+  async carryOut(
+    publisher: Publisher,
+    instructions: readonly Instruction[],
+  ): Promise<readonly (Published | { readonly offset: string } | BridgeError)[]> {
+    requireScope(publisher, 'publish')
+    if (instructions.some(({ kind }) => kind === 'disconnect')) requireScope(publisher, 'admin')
+    const entries = instructions.map((instruction) => this.#toInstructed(instruction))
+    const appended = await this.#publish(entries)
+    return entries.map((entry, index) => {
+      if (entry.kind === 'event') return this.#toPublished(entry, appended[index])
+      return { offset: formatOffset(this.#log.epoch, appended[index]?.position ?? this.#log.head()) }
+    })
   }
 
   preview(publisher: Publisher, draft: Draft): Preview {
@@ -190,10 +206,31 @@ export class Hub {
     return appended
   }
 
+  async #publish(entries: readonly Entry[]): Promise<readonly Appended[]> {
+    const appended = await this.#append(entries)
+    const events = appended.filter((_, index) => entries[index]?.kind === 'event')
+    const count = (wanted: Appended['outcome']): number => events.filter(({ outcome }) => outcome === wanted).length
+    this.#options.observer.eventsPublished(count('stored'), count('duplicate'))
+    return appended
+  }
+
   /** Appends what is not an event; it is in force when this resolves. */
   async #control(entry: Exclude<Entry, EventEntry>): Promise<string> {
     const [appended] = await this.#append([entry])
     return formatOffset(this.#log.epoch, appended?.position ?? this.#log.head())
+  }
+
+  #toInstructed(instruction: Instruction): Exclude<Entry, SessionEndedEntry> {
+    switch (instruction.kind) {
+      case 'event':
+        return this.#toEntry(instruction.draft)
+      case 'membership':
+        return { kind: 'membership', room: instruction.room, member: { user: instruction.user }, present: instruction.present }
+      case 'disconnect':
+        return instruction
+      default:
+        return instruction satisfies never
+    }
   }
 
   #toEntry({ id, event, data, to, except, volatile }: Draft): EventEntry {

@@ -1,15 +1,19 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import type { Observer } from '../core/observer.ts'
+import { type AmqpMetrics, createAmqpMetrics } from './amqp-metrics.ts'
 
 export interface MetricsOptions {
   /** How many sessions there are now. */
   readonly sessions: () => number
+  /** How many messages the broker has delivered and Sidecast has not acked. */
+  readonly unackedMessages: () => number
   /** Gets what the observer is told of as failed. */
   readonly onFailure: (error: unknown) => void
 }
 
 export interface Metrics {
   readonly observer: Observer
+  readonly amqp: AmqpMetrics
   readonly contentType: string
   /** All metrics in the text format of Prometheus. */
   render(): Promise<string>
@@ -17,7 +21,7 @@ export interface Metrics {
 }
 
 /** What has happened, counted. Labels hold codes, ends and routes only: a user, a room or an event name as a label would grow without bound. */
-export function createMetrics({ sessions, onFailure }: MetricsOptions): Metrics {
+export function createMetrics({ sessions, unackedMessages, onFailure }: MetricsOptions): Metrics {
   const registry = new Registry()
   const registers = [registry]
   // The names that dashboards know: process_*, nodejs_*, with the delay of the event loop among them.
@@ -78,6 +82,7 @@ export function createMetrics({ sessions, onFailure }: MetricsOptions): Metrics 
         onFailure(error)
       },
     },
+    amqp: createAmqpMetrics(registry, unackedMessages),
     contentType: registry.contentType,
     render: () => registry.metrics(),
     requestServed({ method, route, status, seconds }) {

@@ -1,0 +1,8 @@
+import type { Draft } from './draft.ts'
+import type { Member } from './entry.ts'
+
+/** One thing that a publisher wants to be done. */
+export type Instruction =
+  | { readonly kind: 'event'; readonly draft: Draft }
+  | { readonly kind: 'membership'; readonly user: string; readonly room: string; readonly present: boolean }
+  | { readonly kind: 'disconnect'; readonly member: Member }
