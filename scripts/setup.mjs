@@ -5,7 +5,7 @@
  * Exits with 1, and with the command that cures it, when something is missing that it may not install.
  */
 import { spawnSync } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { delimiter, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -22,7 +22,28 @@ const services = [
     packages: ['default-jdk-headless'],
     find: () => problemOf('java', ['--list-modules'], /^jdk\.compiler@(1[1-9]|[2-9]\d)/m, 'java on PATH is not a JDK of version 11 or later'),
   },
+  { name: 'RabbitMQ', packages: ['rabbitmq-server'], find: findRabbitMq },
+  { name: 'amqp-publish', packages: ['amqp-tools'], find: () => problemOf('amqp-publish', ['--help']) },
+  {
+    name: 'php-amqplib',
+    packages: ['php-amqplib'],
+    find: () => problemOf('php', ['-r', "require 'PhpAmqpLib/autoload.php'; echo 'there';"], /^there$/, 'php does not find PhpAmqpLib/autoload.php'),
+  },
+  {
+    name: "RabbitMQ's Java client",
+    packages: ['librabbitmq-client-java'],
+    find: () => (existsSync('/usr/share/java/amqp-client.jar') ? undefined : '/usr/share/java/amqp-client.jar is not there'),
+  },
 ]
+
+/**
+ * Only looked for: asked for its version, it would start a daemon and write to the home folder.
+ * The tests run the scripts that Debian's wrappers in /usr/sbin stand before, since those run as anybody.
+ */
+function findRabbitMq() {
+  const folders = ['/usr/lib/rabbitmq/bin', ...(process.env.PATH ?? '').split(delimiter)]
+  return folders.some((folder) => existsSync(join(folder, 'rabbitmq-server'))) ? undefined : 'rabbitmq-server is not on PATH'
+}
 
 function findChromium() {
   const names = ['chromium', 'chromium-browser', 'google-chrome-stable', 'google-chrome']
@@ -140,11 +161,28 @@ function installServices() {
   const quiet = { DEBIAN_FRONTEND: 'noninteractive', NEEDRESTART_SUSPEND: '1' }
   const options = ['-qq', '-o', 'Dpkg::Use-Pty=0', '-o', 'DPkg::Lock::Timeout=300', '-o', 'Acquire::Retries=3']
   run('Fetching the list of Debian packages', 'apt-get', [...options, 'update'], quiet)
-  run(`Installing ${packages.join(', ')} (up to a few minutes)`, 'apt-get', [...options, ...apt], quiet)
+  withoutStarting('rabbitmq-server', () => run(`Installing ${packages.join(', ')} (up to a few minutes)`, 'apt-get', [...options, ...apt], quiet))
 
   const still = missing.map(({ name, find }) => ({ name, problem: find() })).filter(({ problem }) => problem !== undefined)
   if (still.length > 0)
     fail(...still.map(({ name, problem }) => `${name} cannot be used although it was installed: ${problem}.`), `What was run: ${cure}`)
+}
+
+/**
+ * Debian starts a server when it installs it, and at every boot. The tests start their own, so the machine's is left alone: one that
+ * was there before goes on, and one that comes with the package is not started.
+ */
+function withoutStarting(service, install) {
+  // Who has a policy decides what is started.
+  const policy = '/usr/sbin/policy-rc.d'
+  if (existsSync(`/etc/init.d/${service}`) || existsSync(policy)) return install()
+  const remove = () => rmSync(policy, { force: true })
+  // 101 is "forbidden by policy" (invoke-rc.d(8)). All else may start.
+  writeFileSync(policy, `#!/bin/sh\ncase " $* " in *" ${service} "* | *" ${service}.service "*) exit 101 ;; esac\n`, { mode: 0o755, flag: 'wx' })
+  process.once('exit', remove)
+  install()
+  remove()
+  spawnSync('update-rc.d', [service, 'disable'], { stdio: 'ignore' })
 }
 
 const unknown = process.argv.slice(2).filter((argument) => argument !== '--services')

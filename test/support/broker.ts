@@ -43,7 +43,8 @@ export interface QueueState {
 
 /**
  * A RabbitMQ for tests, shared by the tests of one file: `const broker = await startBroker()` and `afterAll(() => broker.close())`.
- * It takes seconds to start. What is marked "owned" is refused by a broker that was given with SIDECAST_TEST_AMQP_URL.
+ * It takes seconds to start. What is marked "owned" is refused by a broker that was given with SIDECAST_TEST_AMQP_URL:
+ * a test that needs it asks for `startBroker({ owned: true })`.
  */
 export interface Broker {
   /** With the user that may do everything. */
@@ -102,10 +103,13 @@ export async function freePorts(count: number): Promise<readonly number[]> {
   return ports
 }
 
-/** @throws when there is no RabbitMQ, or it does not start */
-export async function startBroker(): Promise<Broker> {
-  const given = process.env.SIDECAST_TEST_AMQP_URL
-  return given === undefined || given === '' ? startOwned() : openGiven(given)
+/**
+ * `owned`: what the tests do to it needs one of their own, whatever SIDECAST_TEST_AMQP_URL says.
+ * @throws when there is no RabbitMQ, or it does not start
+ */
+export async function startBroker({ owned = false }: { readonly owned?: boolean } = {}): Promise<Broker> {
+  const given = process.env.SIDECAST_TEST_AMQP_URL ?? ''
+  return owned || given === '' ? startOwned() : openGiven(given)
 }
 
 async function startOwned(): Promise<Broker> {
