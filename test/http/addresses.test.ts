@@ -74,3 +74,20 @@ test('a wrong method is refused with those that are right', async () => {
     expect([method, path, status, headers.get('allow'), json.code]).toEqual([method, path, 405, allow, 'method_not_allowed'])
   }
 })
+
+test('an address with scheme and host is the same address', async () => {
+  await using ingress = await startIngress()
+  for (const [target, status] of [
+    ['http://ingress/v1/users/7/events?limit=1', 200],
+    ['HTTP://elsewhere:80/livez', 200],
+    ['http://ingress/v1/users/a%2Fb', 400],
+    ['http://ingress/', 404],
+    ['ftp://ingress/v1/users/7', 200],
+    ['*', 404],
+  ] as const) {
+    const raw = await ingress.raw()
+    raw.socket.write(head('GET', target))
+    expect([target, (await raw.until(/\}$/)).slice(0, 12)]).toEqual([target, `HTTP/1.1 ${status}`])
+    raw.socket.destroy()
+  }
+})

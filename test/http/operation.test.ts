@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { startIngress } from './start-ingress.ts'
 
@@ -93,4 +94,25 @@ test('every answer carries the headers that keep browsers from guessing', async 
     expect(headers.get('content-security-policy')).toContain("default-src 'none'")
     expect(headers.get('x-powered-by')).toBeNull()
   }
+})
+
+test('what goes wrong inside is reported to the operator, not to the caller', async () => {
+  const failures: unknown[] = []
+  const secret = new Error('connect to redis://user:hunter2@db failed')
+  await using ingress = await startIngress({
+    metrics: { contentType: 'text/plain', render: () => Promise.reject(secret), requestServed: () => {} },
+    onFailure: (error) => void failures.push(error),
+  })
+  const { status, text, json } = await ingress.call('GET', '/metrics')
+  expect({ status, code: json.code, failures }).toEqual({ status: 500, code: 'internal', failures: [secret] })
+  expect(text).not.toMatch(/hunter2|redis|Error/)
+})
+
+test('every metric of ours is described in the documentation, and the other way round', async () => {
+  await using ingress = await startIngress()
+  const documentation = readFileSync(new URL('../../docs/metrics.md', import.meta.url), 'utf8')
+  const described = [...documentation.matchAll(/^\| `(sidecast_\w+)`/gm)].map(([, name]) => name)
+  const { text } = await ingress.call('GET', '/metrics')
+  const exported = [...text.matchAll(/^# TYPE (sidecast_\w+) /gm)].map(([, name]) => name)
+  expect(exported.sort()).toEqual(described.sort())
 })
