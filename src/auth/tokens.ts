@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import jwt, { type JwtPayload } from 'jsonwebtoken'
 import type { Identity } from '../core/identity.ts'
 import { BridgeError } from '../errors.ts'
@@ -27,7 +28,7 @@ export interface TokenVerifier {
 }
 
 // Three base64url parts: a JWS (a JWE has five). Checked before any library sees it.
-const compactJws = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*$/
+const compactJws = /^([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]*)$/
 
 export function createTokenVerifier(options: TokenOptions): TokenVerifier {
   const keys = options.keys
@@ -41,44 +42,60 @@ export function createTokenVerifier(options: TokenOptions): TokenVerifier {
   return {
     // A promise although nothing is waited for yet: keys that are fetched take time.
     async verify(token) {
-      const algorithm = algorithmOf(token)
+      const { algorithm, claims } = decode(token)
       const candidates = keys.filter((key) => key.algorithms.some((allowed) => allowed === algorithm))
       if (candidates.length === 0) throw new BridgeError('token_signature', `the token is signed with ${algorithm}, which no configured key verifies`)
-      const claims = verifySignature(token, candidates, options.now())
+      verifySignature(token, candidates)
       checkClaims(claims, options)
       return toIdentity(claims, options)
     },
   }
 }
 
-function algorithmOf(token: string): string {
-  if (token.length > maxTokenLength)
-    throw new BridgeError('token_malformed', `the token has ${token.length} characters; ${maxTokenLength} are the limit`)
-  if (!compactJws.test(token)) throw new BridgeError('token_malformed', 'the token is not three base64url parts')
-  try {
-    const header: unknown = JSON.parse(Buffer.from(token.slice(0, token.indexOf('.')), 'base64url').toString())
-    if (typeof header === 'object' && header !== null && 'alg' in header && typeof header.alg === 'string') return header.alg
-  } catch {
-    // Falls through to the one answer for headers that cannot be used.
-  }
-  throw new BridgeError('token_malformed', 'the header of the token is not JSON with an alg')
+interface Decoded {
+  readonly algorithm: string
+  /** What the token says; nothing to believe before the signature is verified. */
+  readonly claims: JwtPayload
 }
 
+function decode(token: string): Decoded {
+  if (token.length > maxTokenLength)
+    throw new BridgeError('token_malformed', `the token has ${token.length} characters; ${maxTokenLength} are the limit`)
+  const [, header = '', claims = '', signature = ''] = compactJws.exec(token) ?? []
+  if (header === '') throw new BridgeError('token_malformed', 'the token is not three base64url parts')
+  // Bits that stand for nothing would let one signature be written in several ways.
+  if (toBytes(signature).toString('base64url') !== signature) throw new BridgeError('token_malformed', 'the signature of the token is not base64url')
+  const { alg, crit } = parsePart(header, 'header')
+  if (typeof alg !== 'string') throw new BridgeError('token_malformed', 'the header of the token has no alg')
+  // RFC 7515 4.1.11: an extension that must be understood and is not makes the token invalid.
+  if (crit !== undefined) throw new BridgeError('token_malformed', 'the token has extensions that must be understood (crit); none is')
+  return { algorithm: alg, claims: parsePart(claims, 'payload') }
+}
+
+function parsePart(part: string, name: string): Readonly<Record<string, unknown>> {
+  const bytes = toBytes(part)
+  // Bytes that are no text would all become the same character: two users could become one.
+  if (isUtf8(bytes)) {
+    try {
+      const value: unknown = JSON.parse(bytes.toString())
+      if (typeof value === 'object' && value !== null && !Array.isArray(value)) return { ...value }
+    } catch {
+      // Falls through to the one answer for parts that cannot be used.
+    }
+  }
+  throw new BridgeError('token_malformed', `the ${name} of the token is not a JSON object`)
+}
+
+const toBytes = (part: string): Buffer => Buffer.from(part, 'base64url')
+
 /** Only the signature is the library's: it compares times in whole seconds and words its errors for developers. */
-function verifySignature(token: string, keys: readonly VerifyKey[], now: number): JwtPayload {
+function verifySignature(token: string, keys: readonly VerifyKey[]): void {
   let last: unknown
   for (const { key, algorithms } of keys) {
     try {
-      const claims = jwt.verify(token, key, {
-        algorithms: [...algorithms],
-        ignoreExpiration: true,
-        ignoreNotBefore: true,
-        clockTimestamp: Math.floor(now / 1000),
-      })
-      if (typeof claims === 'string') throw new BridgeError('token_malformed', 'the claims of the token are not an object')
-      return claims
+      jwt.verify(token, key, { algorithms: [...algorithms], ignoreExpiration: true, ignoreNotBefore: true })
+      return
     } catch (error) {
-      if (error instanceof BridgeError) throw error
       last = error
     }
   }

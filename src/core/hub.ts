@@ -171,21 +171,33 @@ export class Hub {
   }
 
   /** @throws BridgeError room_forbidden, room_limit, log_unavailable */
-  async join(session: Session, room: string): Promise<void> {
-    if (session.rooms.has(room)) return
-    if (!mayJoin(session.identity, room, session.stateOf(room).user)) throw new BridgeError('room_forbidden')
-    if (session.rooms.size >= this.#options.maxRoomsPerSession) throw new BridgeError('room_limit')
-    await this.#control({ kind: 'membership', room, member: { session: session.id }, present: true })
-    // A removal may have come first in the log.
-    if (!session.rooms.has(room)) throw new BridgeError('room_forbidden')
+  join(session: Session, room: string): Promise<void> {
+    return this.#inTurn(session, async () => {
+      if (session.rooms.has(room)) return
+      if (!mayJoin(session.identity, room, session.stateOf(room).user)) throw new BridgeError('room_forbidden')
+      if (session.rooms.size >= this.#options.maxRoomsPerSession) throw new BridgeError('room_limit')
+      await this.#control({ kind: 'membership', room, member: { session: session.id }, present: true })
+      // A removal may have come first in the log.
+      if (!session.rooms.has(room)) throw new BridgeError('room_forbidden')
+    })
   }
 
   /** @throws BridgeError room_managed, log_unavailable */
-  async leave(session: Session, room: string): Promise<void> {
-    const by = session.rooms.get(room)
-    if (by === undefined) return
-    if (by === 'backend') throw new BridgeError('room_managed')
-    await this.#control({ kind: 'membership', room, member: { session: session.id }, present: false })
+  leave(session: Session, room: string): Promise<void> {
+    return this.#inTurn(session, async () => {
+      const by = session.rooms.get(room)
+      if (by === undefined) return
+      if (by !== 'backend') await this.#control({ kind: 'membership', room, member: { session: session.id }, present: false })
+      // Also when the backend's word came first in the log.
+      if (session.rooms.get(room) === 'backend') throw new BridgeError('room_managed')
+    })
+  }
+
+  /** One request of a session after the other: whoever leaves a room and asks for it again, without waiting, means the last. */
+  #inTurn(session: Session, request: () => Promise<void>): Promise<void> {
+    const turn = session.requests.then(request)
+    session.requests = turn.catch(() => {})
+    return turn
   }
 
   /** Forgets the rooms of sessions that have been gone for longer than a resume can reach back. */

@@ -56,6 +56,8 @@ export class Session {
   since = 0
   live = false
   detached = false
+  /** Settles when what the session has asked for so far is done. */
+  requests: Promise<void> = Promise.resolve()
   readonly #states = new Map<string, RoomState>()
 
   constructor(id: string, identity: Identity, connection: Connection, connectedAt: number) {

@@ -6,6 +6,8 @@ import { BridgeError } from '../errors.ts'
  * A percent sign of a name comes as %25, so `%252F` is the name `%2F`.
  */
 export function checkAddress(request: Request, _response: Response, next: NextFunction): void {
+  // RFC 9112, 3.2.2: what a proxy sends is to be understood too. From here on there is one form.
+  if (!request.url.startsWith('/')) request.originalUrl = request.url = request.url.replace(/^[a-z][a-z0-9+.-]*:\/\/[^/?]*/i, '')
   const end = request.url.indexOf('?')
   const path = end === -1 ? request.url : request.url.slice(0, end)
   if (path.includes('%')) {

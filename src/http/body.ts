@@ -5,9 +5,8 @@ import { BridgeError } from '../errors.ts'
 
 /** The media type without its parameters, in lower case. @throws BridgeError unsupported_media_type when there is none or it is not UTF-8 */
 export function mediaTypeOf(request: IncomingMessage): string {
-  const header = request.headers['content-type']
-  if (header === undefined) throw new BridgeError('unsupported_media_type', 'The request has no Content-Type.')
-  const [essence = '', ...parameters] = header.toLowerCase().split(';')
+  const [essence = '', ...parameters] = (request.headers['content-type'] ?? '').toLowerCase().split(';')
+  if (essence.trim() === '') throw new BridgeError('unsupported_media_type', 'The request has no Content-Type.')
   const charset = parameters.map((parameter) => /^\s*charset\s*=\s*"?([^"\s]*)"?\s*$/.exec(parameter)?.[1]).find((value) => value !== undefined)
   // RFC 8259, 8.1.
   if (charset !== undefined && charset !== 'utf-8' && charset !== 'utf8')

@@ -43,19 +43,19 @@ export async function answerLines(request: IngressRequest, response: IngressResp
   }, idleMs)
 
   const store = async (lines: readonly Line[]): Promise<readonly EventResult[]> => {
+    const publications = lines.map((line) => toPublication(line, options))
     try {
       if (draining()) throw new BridgeError('draining')
-      return await toResults(
-        hub,
-        publisher,
-        observer,
-        lines.map((line) => toPublication(line, options)),
-      )
+      return await toResults(hub, publisher, observer, publications)
     } catch (thrown) {
       const error = toBridgeError(thrown)
       if (error.code === 'internal') observer.failed(thrown)
-      for (const _ of lines) observer.publishRefused(error.code)
-      return lines.map(() => toRefusedResult(error))
+      // The bad lines are bad all the same; the good ones may be sent again.
+      return publications.map((publication) => {
+        const refusal = publication instanceof BridgeError ? publication : error
+        observer.publishRefused(refusal.code)
+        return toRefusedResult(refusal)
+      })
     }
   }
   const answer = async (lines: readonly Line[]) => {

@@ -28,12 +28,12 @@ export interface Parameter {
   readonly example?: unknown
 }
 
-export interface MediaType {
+interface MediaType {
   readonly schema?: Schema | Reference
   readonly example?: unknown
 }
 
-export interface ResponseObject {
+interface ResponseObject {
   readonly description: string
   readonly content?: Readonly<Record<string, MediaType>>
 }
@@ -50,7 +50,7 @@ export interface Operation {
 
 export const methods = ['get', 'head', 'put', 'post', 'delete'] as const
 
-export type PathItem = { readonly parameters?: readonly (Parameter | Reference)[] } & { [method in (typeof methods)[number]]?: Operation }
+type PathItem = { readonly parameters?: readonly (Parameter | Reference)[] } & { [method in (typeof methods)[number]]?: Operation }
 
 export interface OpenapiDocument {
   readonly info: { readonly title: string; readonly version: string; readonly description: string }

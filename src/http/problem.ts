@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http'
 import type { BridgeError, ErrorCode, FieldError } from '../errors.ts'
 
 /** RFC 9457. `type` and `code` are stable; `title` goes with the code, `detail` is about this request. */
-export interface Problem {
+interface Problem {
   readonly type: string
   readonly title: string
   readonly status: number
@@ -27,7 +27,7 @@ const told: ReadonlySet<ErrorCode> = new Set([
 ])
 
 /** The text about this refusal that may be shown to the caller. */
-export function toDetail(error: BridgeError): string {
+function toDetail(error: BridgeError): string {
   if (!told.has(error.code)) return error.text
   if (error.cause === undefined) return error.message
   // A message with a cause quotes it, and V8 quotes the body, which may hold secrets. Only the place is safe.

@@ -2,7 +2,7 @@ import type { NextFunction, Request, Response } from 'express'
 import type { Publisher, Scope } from '../core/access.ts'
 
 /** What the steps before the handler have found out. */
-export interface Locals extends Record<string, unknown> {
+interface Locals extends Record<string, unknown> {
   publisher: Publisher
   /** The path of openapi.yaml that matched. */
   route?: string

@@ -49,7 +49,7 @@ export function toValidationError(thrown: unknown, document: OpenapiDocument): B
 function describe(document: OpenapiDocument, path: string, keyword: string | undefined): string | undefined {
   if (keyword === 'required') return 'is required'
   if (keyword === 'additionalProperties') return 'is not a known field'
-  if (keyword === undefined) return 'is not a parameter of this call, or is empty'
+  if (keyword === undefined) return 'is not a parameter of this call, is empty, or is not percent-encoded'
   if (path === '/body') return 'must be an object'
   if (path === '/body/events') return 'must be an array of 1 to 1000 events'
   const name = path.slice(path.lastIndexOf('/') + 1)

@@ -1,0 +1,90 @@
+import { expect, test } from 'vitest'
+import { startIngress } from './start-ingress.ts'
+
+test('an event is stored, and its offset is where a reader finds it', async () => {
+  await using ingress = await startIngress()
+  const { status, json } = await ingress.call('POST', '/v1/events', { body: { event: 'order.updated', data: { id: 7 }, to: { users: [42] } } })
+  expect({ status, json }).toMatchObject({ status: 202, json: { duplicate: false, matched: 0 } })
+  const history = await ingress.call('GET', '/v1/users/42/events')
+  expect(history.json).toMatchObject({
+    events: [{ id: json.id, offset: json.offset, event: 'order.updated', data: { id: 7 }, to: { users: ['42'] } }],
+    next: json.offset,
+  })
+})
+
+test('the publisher learns how many sessions were entitled', async () => {
+  await using ingress = await startIngress()
+  ingress.attach('42')
+  ingress.attach('42', ['lobby'])
+  ingress.attach('7', ['lobby'])
+  const matched = async (to: object, except?: object) =>
+    (await ingress.call('POST', '/v1/events', { body: { event: 'a', to, ...(except === undefined ? {} : { except }) } })).json.matched
+  expect(await matched({ users: [42] })).toBe(2)
+  expect(await matched({ users: ['42'], rooms: ['lobby'] })).toBe(3)
+  expect(await matched({ all: true }, { users: [42] })).toBe(1)
+  expect(await matched({ users: [99] })).toBe(0)
+})
+
+test('a dry run says whom the event would reach and stores nothing', async () => {
+  await using ingress = await startIngress()
+  ingress.attach('42')
+  ingress.attach('42')
+  ingress.attach('7')
+  const { status, json } = await ingress.call('POST', '/v1/events?dry_run=true', { body: { event: 'a', to: { users: [42, 7] } } })
+  expect({ status, json }).toEqual({ status: 200, json: { matched: 3, users: 2, sessions: 3 } })
+  expect(ingress.log.head()).toBe(0)
+  expect((await ingress.call('POST', '/v1/events?dry_run=false', { body: { event: 'a', to: { all: true } } })).status).toBe(202)
+  expect((await ingress.call('POST', '/v1/events?dry_run=true', { body: { event: 'a', to: {} } })).status).toBe(422)
+})
+
+test('the same event with the same id is stored once', async () => {
+  await using ingress = await startIngress()
+  const publish = (body: object, headers: Readonly<Record<string, string>> = {}) => ingress.call('POST', '/v1/events', { body, headers })
+  const event = { event: 'a', data: 1, to: { users: [42] } }
+  const first = await publish({ ...event, id: 'order-7' })
+  expect(first.json).toMatchObject({ id: 'order-7', duplicate: false })
+  const again = await publish({ ...event, id: 'order-7' })
+  expect(again).toMatchObject({ status: 202, json: { ...first.json, duplicate: true } })
+  const byHeader = await publish(event, { 'idempotency-key': 'order-7' })
+  expect(byHeader.json).toEqual(again.json)
+  expect((await publish({ ...event, id: 'order-7' }, { 'idempotency-key': 'order-7' })).json).toEqual(again.json)
+  expect(ingress.log.head()).toBe(1)
+})
+
+test('the same id with another event is refused', async () => {
+  await using ingress = await startIngress()
+  const publish = (data: number) =>
+    ingress.call('POST', '/v1/events', { body: { event: 'a', data, to: { all: true } }, headers: { 'idempotency-key': 'k' } })
+  expect((await publish(1)).status).toBe(202)
+  expect((await publish(2)).json).toMatchObject({ status: 422, code: 'id_reused', type: 'urn:sidecast:error:id_reused' })
+})
+
+test('an id and an Idempotency-Key that differ are refused', async () => {
+  await using ingress = await startIngress()
+  const { json } = await ingress.call('POST', '/v1/events', { body: { event: 'a', to: { all: true }, id: 'x' }, headers: { 'idempotency-key': 'y' } })
+  expect(json).toMatchObject({ status: 422, code: 'invalid_event', errors: [{ pointer: '/id' }] })
+})
+
+test('digits of large numbers survive from the publisher to the reader', async () => {
+  await using ingress = await startIngress()
+  await ingress.call('POST', '/v1/events', {
+    body: '{"event":"a","data":{"long":9223372036854775807,"precise":0.1000000000000000055},"to":{"users":[1]}}',
+  })
+  const { text } = await ingress.call('GET', '/v1/users/1/events')
+  expect(text).toContain('"data":{"long":9223372036854775807,"precise":0.1000000000000000055}')
+})
+
+test('a key that stands twice in an object counts as its last value', async () => {
+  await using ingress = await startIngress()
+  await ingress.call('POST', '/v1/events', { body: '{"event":"a","data":1,"data":2,"to":{"users":[1]}}' })
+  expect((await ingress.call('GET', '/v1/users/1/events')).json).toMatchObject({ events: [{ data: 2 }] })
+})
+
+test('an event that cannot be stored is not accepted', async () => {
+  await using ingress = await startIngress()
+  await ingress.log.close()
+  const { status, headers, json } = await ingress.call('POST', '/v1/events', { body: { event: 'a', to: { all: true } } })
+  expect({ status, code: json.code }).toEqual({ status: 503, code: 'log_unavailable' })
+  expect(Number(headers.get('retry-after'))).toBeGreaterThan(0)
+  expect((await ingress.call('GET', '/readyz')).json).toMatchObject({ status: 'failing', failing: [{ name: 'log' }] })
+})
