@@ -1,15 +1,16 @@
 import { type Addressing, fieldNames, readAddressing, refuseUnknown } from './addressing.ts'
+import { deadLetterHeaders } from './dead-letters.ts'
 import type { Headers } from './headers.ts'
 
 const prefix = 'sidecast-'
 const known = ['sidecast-command', ...fieldNames.map((name) => `${prefix}${name}`)]
 
-// What the dead-letter queue adds; a message that is put back by hand may still carry it.
-const ours = 'sidecast-error'
+// A dead letter that was put back by other means than ours still carries what we added.
+const ours: readonly string[] = Object.values(deadLetterHeaders)
 
 /** The `sidecast-*` headers, or undefined when there are none. @throws BridgeError invalid_event */
 export function readHeaderForm(headers: Headers): Addressing | undefined {
-  const found = [...headers.keys()].filter((name) => name.startsWith(prefix) && !name.startsWith(ours))
+  const found = [...headers.keys()].filter((name) => name.startsWith(prefix) && !ours.includes(name))
   if (found.length === 0) return undefined
   refuseUnknown(found, known, prefix)
   return readAddressing((field) => {
