@@ -4,9 +4,10 @@ import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { apiKey, callIngress, login } from './support/bridge.ts'
-import { BridgeProcess, freePorts } from './support/bridge-process.ts'
+import { BridgeProcess } from './support/bridge-process.ts'
 import { connectSession, type TestSession } from './support/client.ts'
 import { startCuttingProxy } from './support/cutting-proxy.ts'
+import { freePorts } from './support/free-ports.ts'
 import { createRandom, type Random } from './support/random.ts'
 
 const kills = 22

@@ -66,7 +66,7 @@ export async function startIngress(overrides: Partial<HttpIngressOptions> = {}):
     now: Date.now,
     onFailure,
   })
-  const metrics = createMetrics({ sessions: () => hub.sessions().size, onFailure })
+  const metrics = createMetrics({ sessions: () => hub.sessions().size, unackedMessages: () => 0, onFailure })
   const hub = new Hub({ log, observer: metrics.observer, now: Date.now, newId: randomUUID, retentionAgeMs: 300_000, maxRoomsPerSession: 100 })
   let draining = false
   const maxEventBytes = overrides.maxEventBytes ?? 262_144

@@ -3,12 +3,12 @@ import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, readFile, writeFile } from 'node:fs/promises'
-import { createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { type ChannelModel, connect } from 'amqplib'
+import { freePorts } from './free-ports.ts'
 
 const run = promisify(execFile)
 
@@ -87,20 +87,6 @@ export interface Broker {
   evaluate(expression: string): Promise<string>
 
   close(): Promise<void>
-}
-
-/** Ports that were free a moment ago; all are held until the last is found, so they differ. */
-export async function freePorts(count: number): Promise<readonly number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, async (): Promise<Server> => {
-      const server = createServer().listen(0, '127.0.0.1')
-      await once(server, 'listening')
-      return server
-    }),
-  )
-  const ports = servers.map((server) => Object(server.address()).port as number)
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))))
-  return ports
 }
 
 /**
