@@ -14,6 +14,8 @@ export const deadLetterHeaders = {
   routingKey: 'sidecast-routing-key',
   /** One for each dead letter; it stands in the logs too. */
   id: 'sidecast-dead-letter',
+  /** When it was refused, ISO 8601. */
+  time: 'sidecast-time',
   /** Properties that the broker would act on. */
   userId: 'sidecast-user-id',
   expiration: 'sidecast-expiration',
@@ -25,10 +27,13 @@ export interface DeadLettersOptions {
   readonly deadLetter: string
   readonly observer: AmqpObserver
   readonly journal: AmqpJournal
+  /** Milliseconds since 1970. */
+  readonly now: () => number
 }
 
 interface Letter {
   readonly id: string
+  readonly time: string
   readonly message: ConsumeMessage
   readonly code: ErrorCode
   readonly reason: string
@@ -62,7 +67,8 @@ export class DeadLetters {
 
   /** `onConfirmed` is called when it is safe; until then it is tried again and again. */
   send(message: ConsumeMessage, error: BridgeError, onConfirmed: () => void): void {
-    const letter: Letter = { id: randomUUID(), message, code: error.code, reason: error.message.slice(0, maxReasonLength), onConfirmed }
+    const time = new Date(this.#options.now()).toISOString()
+    const letter: Letter = { id: randomUUID(), time, message, code: error.code, reason: error.message.slice(0, maxReasonLength), onConfirmed }
     this.#options.journal.refused(letter.code, letter.reason, letter.id)
     this.#waiting.set(letter.id, letter)
     if (this.#channel === undefined) this.#running ??= this.#run()
@@ -151,7 +157,7 @@ export class DeadLetters {
   }
 }
 
-function toProperties({ id, message, code, reason }: Letter, headers: Readonly<Record<string, unknown>> | undefined): Options.Publish {
+function toProperties({ id, time, message, code, reason }: Letter, headers: Readonly<Record<string, unknown>> | undefined): Options.Publish {
   const { fields, properties } = message
   const { contentType, contentEncoding, priority, correlationId, replyTo, messageId, timestamp, type, appId, userId, expiration } = properties
   return {
@@ -170,6 +176,7 @@ function toProperties({ id, message, code, reason }: Letter, headers: Readonly<R
       [deadLetterHeaders.exchange]: fields.exchange,
       [deadLetterHeaders.routingKey]: fields.routingKey,
       [deadLetterHeaders.id]: id,
+      [deadLetterHeaders.time]: time,
       // The broker refuses a user that is not the connection's, and would let the dead letter expire.
       ...(userId === undefined ? {} : { [deadLetterHeaders.userId]: userId }),
       ...(expiration === undefined ? {} : { [deadLetterHeaders.expiration]: expiration }),

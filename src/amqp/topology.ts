@@ -34,7 +34,8 @@ const queueArguments = (deadLetter: string) => ({
   'x-dead-letter-strategy': 'at-least-once',
   'x-overflow': 'reject-publish',
 })
-const deadLetterArguments = { 'x-queue-type': 'quorum' }
+/** Whoever looks at a dead letter takes it and gives it back, which counts as a delivery; after 20 of them RabbitMQ 4 would drop it. */
+const deadLetterArguments = { 'x-queue-type': 'quorum', 'x-delivery-limit': 1_000_000_000 }
 
 /** Brings the broker into the shape that is wanted, or compares it. Returns what is wrong; empty: all is well. */
 export async function prepareTopology(open: OpenOne, options: TopologyOptions): Promise<readonly string[]> {
