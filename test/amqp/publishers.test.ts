@@ -92,3 +92,33 @@ test('amqp-publish reaches a user by the routing key, a room by headers, and sev
   expect(session.received).toMatchObject([{ event: 'order.shipped' }, { event: 'posted', data: { title: 'Hi' } }, { event: 'both', data: 1 }])
   expect(packets.join()).toContain('{"order":9223372036854775807}')
 })
+
+test('applications that publish to exchanges of their own need no change: a fanout of Symfony and a topic with CloudEvents', async () => {
+  const connection = await broker.connect()
+  const channel = await connection.createConfirmChannel()
+  const { exchange } = broker.names()
+  const [messages, shop] = [`${exchange}.messages`, `${exchange}.shop`]
+  await channel.assertExchange(messages, 'fanout')
+  await channel.assertExchange(shop, 'topic')
+  await using bridge = await startConsumingBridge(broker, { AMQP_BINDINGS: `${messages}:,${shop}:order.#` })
+  await using session = connectSession(bridge.publicUrl, { token: login('42') })
+  await session.notice('sidecast:ready')
+
+  const symfony = { contentType: 'application/json', persistent: true, headers: { type: 'App\\Message\\OrderShipped' } }
+  channel.publish(messages, 'user.42', Buffer.from('{"order":7}'), symfony)
+  const attributes = { specversion: '1.0', type: 'com.example.order.shipped', source: '/shop', id: '1', sidecastusers: '42' }
+  const headers = Object.fromEntries(Object.entries(attributes).map(([name, value]) => [`cloudEvents:${name}`, value]))
+  // The second is the first once more, as far as CloudEvents are concerned; the third is not what the queue is bound to.
+  for (const key of ['order.shipped.eu', 'order.shipped.us', 'invoice.paid']) channel.publish(shop, key, Buffer.from('{"order":8}'), { headers })
+  channel.publish(shop, 'order.end', Buffer.from('{"event":"end","to":{"users":[42]}}'))
+  await channel.waitForConfirms()
+
+  await session.until(() => session.received.at(-1)?.event === 'end')
+  expect(session.received).toMatchObject([
+    { event: 'App\\Message\\OrderShipped', data: { order: 7 } },
+    { event: 'com.example.order.shipped', data: { order: 8 } },
+    { event: 'end' },
+  ])
+  for (const name of [messages, shop]) await channel.deleteExchange(name)
+  await connection.close()
+})
