@@ -58,6 +58,7 @@ export class DeadLetters {
   readonly #returned = new Set<string>()
   readonly #backOff = new BackOff({ firstMs: 100, maxMs: 5000 })
   #channel: ConfirmChannel | undefined
+  #connection: BrokerConnection | undefined
   #running: Promise<void> | undefined
   #failing = false
 
@@ -107,12 +108,14 @@ export class DeadLetters {
       // Comes before the confirmation of the same message.
       channel.on('return', ({ properties }) => this.#returned.add(String(properties.headers?.[deadLetterHeaders.id])))
       this.#channel = channel
+      this.#connection = connection
       for (const letter of this.#waiting.values()) this.#publish(channel, letter)
       return await Promise.race([connection.lost, lost, aborted(this.#closing.signal)])
     } catch (error) {
       return reasonOf(error)
     } finally {
       this.#channel = undefined
+      this.#connection = undefined
       await connection?.close()
     }
   }
@@ -127,6 +130,7 @@ export class DeadLetters {
       else if (this.#channel === channel) this.#again(channel, letter, returned ? `no queue is bound to the exchange ${deadLetter}` : reasonOf(error))
     }
     try {
+      this.#connection?.gather()
       channel.publish(deadLetter, message.fields.routingKey, message.content, toProperties(letter, message.properties.headers), onAnswer)
     } catch (error) {
       // The channel has just ended, or the headers cannot be written again.

@@ -8,23 +8,31 @@ export interface Delivery {
   acked: boolean
 }
 
+/** How long what is settled waits for one before it, so that all can be acked with one word. */
+const patienceMs = 100
 const compactAt = 4096
 
 /**
  * The deliveries of one channel that are not acked, in the broker's order. Acks each once and only on this channel: all up to the first that is not settled
- * with one word, and those behind it one by one, so that a slow dead letter does not hold back the others.
+ * with one word. Those behind it are acked one by one, which costs the broker much more, when it takes long or so many wait that the broker would send no more:
+ * a slow dead letter does not hold back the others.
  */
 export class DeliveryWindow {
   readonly #channel: Pick<Channel, 'ack'>
+  readonly #maxBehind: number
   #deliveries: Delivery[] = []
   #first = 0
   #unacked = 0
-  #settled: Delivery[] = []
+  /** Settled and not acked. */
+  #behind = 0
+  #scheduled = false
+  #impatience: NodeJS.Timeout | undefined
   #closed = false
   #emptied: (() => void) | undefined
 
-  constructor(channel: Pick<Channel, 'ack'>) {
+  constructor(channel: Pick<Channel, 'ack'>, prefetch: number) {
     this.#channel = channel
+    this.#maxBehind = Math.ceil(prefetch / 2)
   }
 
   get unacked(): number {
@@ -39,10 +47,16 @@ export class DeliveryWindow {
   }
 
   settle(delivery: Delivery): void {
-    if (delivery.settled) return
+    if (delivery.settled || this.#closed) return
     delivery.settled = true
+    this.#behind++
+    if (this.#scheduled) return
+    this.#scheduled = true
     // What is settled in the same turn is acked together.
-    if (this.#settled.push(delivery) === 1) queueMicrotask(() => this.#ack())
+    queueMicrotask(() => {
+      this.#scheduled = false
+      this.#ack(false)
+    })
   }
 
   /** Resolves when everything is acked. */
@@ -58,21 +72,25 @@ export class DeliveryWindow {
     this.#closed = true
     this.#unacked = 0
     this.#deliveries = []
+    clearTimeout(this.#impatience)
     this.#emptied?.()
   }
 
-  #ack(): void {
-    const settled = this.#settled
-    this.#settled = []
+  #ack(impatient: boolean): void {
     if (this.#closed) return
     try {
       this.#ackFirst()
-      // The rest of these stands behind one that waits.
-      for (const delivery of settled) this.#ackOne(delivery)
+      if (this.#behind >= this.#maxBehind || (impatient && this.#behind > 0)) this.#ackBehind()
     } catch {
       // The channel has ended; whoever watches it says so, and the broker delivers again.
       this.close()
+      return
     }
+    if (this.#behind > 0)
+      this.#impatience ??= setTimeout(() => {
+        this.#impatience = undefined
+        this.#ack(true)
+      }, patienceMs)
     if (this.#unacked === 0) this.#emptied?.()
   }
 
@@ -83,6 +101,7 @@ export class DeliveryWindow {
     for (let next = this.#deliveries[this.#first]; next?.settled; next = this.#deliveries[++this.#first]) {
       if (next.acked) continue
       next.acked = true
+      // The one that is named must be unacked itself, or the broker closes the channel (406).
       last = next
       count++
     }
@@ -91,14 +110,21 @@ export class DeliveryWindow {
       this.#first = 0
     }
     if (last === undefined) return
+    this.#count(count)
     this.#channel.ack(last.message, true)
-    this.#unacked -= count
   }
 
-  #ackOne(delivery: Delivery): void {
-    if (delivery.acked) return
-    delivery.acked = true
-    this.#channel.ack(delivery.message)
-    this.#unacked--
+  #ackBehind(): void {
+    for (const delivery of this.#deliveries.slice(this.#first)) {
+      if (!delivery.settled || delivery.acked) continue
+      delivery.acked = true
+      this.#count(1)
+      this.#channel.ack(delivery.message)
+    }
+  }
+
+  #count(acked: number): void {
+    this.#unacked -= acked
+    this.#behind -= acked
   }
 }

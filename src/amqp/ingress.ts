@@ -1,3 +1,4 @@
+import type { Channel } from 'amqplib'
 import type { Check } from '../core/health.ts'
 import { BackOff, pause } from './back-off.ts'
 import { BrokerConnection, type BrokerOptions, reasonOf, within } from './broker-connection.ts'
@@ -7,8 +8,6 @@ import type { AmqpJournal } from './observer.ts'
 import { prepareTopology, type TopologyOptions } from './topology.ts'
 
 export interface AmqpIngressOptions extends BrokerOptions, TopologyOptions, Omit<IntakeOptions, 'deadLetters' | 'onPaused'> {
-  /** How many messages the broker sends ahead of the acks. */
-  readonly prefetch: number
   readonly journal: AmqpJournal
 }
 
@@ -147,7 +146,11 @@ export class AmqpIngress {
     if (problems.length > 0) return problems.join('; ')
     const { channel, lost } = await connection.openChannel()
     await channel.prefetch(prefetch)
-    const intake = new Intake(channel, { ...this.#options, deadLetters: this.#deadLetters, onPaused: (reason) => this.#paused(reason) })
+    const intake = new Intake(gathering(connection, channel), {
+      ...this.#options,
+      deadLetters: this.#deadLetters,
+      onPaused: (reason) => this.#paused(reason),
+    })
     const { promise: cancelled, resolve: cancel } = Promise.withResolvers<string>()
     this.#intake = intake
     const { consumerTag } = await channel.consume(queue, (message) => {
@@ -177,5 +180,15 @@ export class AmqpIngress {
     else if (this.#pausedBecause === undefined) journal.paused(reason)
     this.#pausedBecause = reason
     if (this.#state === 'consuming' || this.#state === 'paused') this.#state = reason === undefined ? 'consuming' : 'paused'
+  }
+}
+
+/** Acks that follow each other go out together. */
+function gathering(connection: BrokerConnection, channel: Channel): Pick<Channel, 'ack'> {
+  return {
+    ack(message, allUpTo) {
+      connection.gather()
+      channel.ack(message, allUpTo)
+    },
   }
 }

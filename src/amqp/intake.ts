@@ -9,6 +9,8 @@ import { type Delivery, DeliveryWindow } from './delivery-window.ts'
 import type { AmqpObserver } from './observer.ts'
 
 export interface IntakeOptions {
+  /** How many messages the broker sends ahead of the acks. */
+  readonly prefetch: number
   readonly hub: Pick<Hub, 'carryOut'>
   /** @throws BridgeError: the message can never be delivered */
   readonly parse: (message: ConsumeMessage) => Instruction
@@ -45,7 +47,7 @@ export class Intake {
 
   constructor(channel: Pick<Channel, 'ack'>, options: IntakeOptions) {
     this.#options = options
-    this.#window = new DeliveryWindow(channel)
+    this.#window = new DeliveryWindow(channel, options.prefetch)
   }
 
   get unacked(): number {
@@ -58,7 +60,7 @@ export class Intake {
     const delivery = this.#window.open(message)
     this.#options.observer.messagesConsumed(1)
     try {
-      this.#ready.push({ delivery, instruction: this.#options.parse(message) })
+      this.#ready.push({ delivery, instruction: this.#parse(message) })
     } catch (error) {
       this.#refuse(delivery, error)
       return
@@ -79,6 +81,17 @@ export class Intake {
     this.#ended.abort()
     this.#ready = []
     this.#window.close()
+  }
+
+  /** @throws BridgeError; without its stack, which nobody reads: in a flood of bad messages it would cost more than all else */
+  #parse(message: ConsumeMessage): Instruction {
+    const { stackTraceLimit } = Error
+    Error.stackTraceLimit = 0
+    try {
+      return this.#options.parse(message)
+    } finally {
+      Error.stackTraceLimit = stackTraceLimit
+    }
   }
 
   async #store(): Promise<void> {
