@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { checkConfig } from './cli/check-config.ts'
 import { type Command, misuse } from './cli/command.ts'
+import { deadLetters } from './cli/dead-letters.ts'
 import { publish } from './cli/publish.ts'
 import { serve } from './cli/serve.ts'
 import { token } from './cli/token.ts'
@@ -9,7 +10,7 @@ import { verifyToken } from './cli/verify-token.ts'
 import { closest } from './config/sources.ts'
 import { BridgeError } from './errors.ts'
 
-const commands: readonly Command[] = [serve, token, verifyToken, publish, checkConfig]
+const commands: readonly Command[] = [serve, token, verifyToken, publish, deadLetters, checkConfig]
 
 const overview = `sidecast: an authenticated realtime bridge beside a PHP or Java application
 

@@ -1,4 +1,3 @@
-import { spawn } from 'node:child_process'
 import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
@@ -7,34 +6,15 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
-import { fileURLToPath } from 'node:url'
 import jwt from 'jsonwebtoken'
 import { afterAll, describe, expect, test } from 'vitest'
 import { apiKey, login, secret, startTestBridge, testEnvironment } from './support/bridge.ts'
+import { runSidecast, startSidecast } from './support/sidecast.ts'
 
-const program = fileURLToPath(new URL('../src/cli.ts', import.meta.url))
 const folder = await mkdtemp(join(tmpdir(), 'sidecast-cli-'))
 afterAll(() => rm(folder, { recursive: true }))
 
-interface Run {
-  readonly exitCode: number | null
-  readonly out: string
-  readonly error: string
-}
-
-/** Starts `sidecast` as a process of its own that knows only this environment. */
-function start(args: readonly string[], env: Readonly<Record<string, string>>) {
-  return spawn(process.execPath, [program, ...args], { cwd: folder, env: { PATH: process.env.PATH, ...env }, stdio: 'pipe' })
-}
-
-async function sidecast(args: readonly string[], env: Readonly<Record<string, string>> = {}, input = ''): Promise<Run> {
-  const child = start(args, env)
-  child.stdin.end(input)
-  const [out, error] = await Promise.all([text(child.stdout), text(child.stderr), child.exitCode ?? once(child, 'close')])
-  // What somebody may cause must not look like a defect.
-  expect(error).not.toMatch(/^\s+at .*:\d+:\d+/m)
-  return { exitCode: child.exitCode, out, error }
-}
+const sidecast = (args: readonly string[], env: Readonly<Record<string, string>> = {}, input = '') => runSidecast(args, env, { input, cwd: folder })
 
 const environment = testEnvironment(folder)
 
@@ -68,10 +48,10 @@ describe('sidecast', () => {
   test.each([['--help'], ['help'], ['-h']])('%s lists the commands', async (word) => {
     const { exitCode, out, error } = await sidecast([word])
     expect({ exitCode, error }).toEqual({ exitCode: 0, error: '' })
-    for (const name of ['serve', 'token', 'verify-token', 'publish', 'check-config']) expect(out).toContain(`sidecast ${name} `)
+    for (const name of ['serve', 'token', 'verify-token', 'publish', 'dead-letters', 'check-config']) expect(out).toContain(`sidecast ${name} `)
   })
 
-  test.each(['serve', 'token', 'verify-token', 'publish', 'check-config'])(
+  test.each(['serve', 'token', 'verify-token', 'publish', 'dead-letters', 'check-config'])(
     'help %s says how it is called, without any configuration',
     async (name) => {
       const [asked, option] = await Promise.all([sidecast(['help', name]), sidecast([name, '--help'])])
@@ -90,7 +70,7 @@ describe('sidecast', () => {
     expect(await sidecast(['tokne'])).toEqual({ exitCode: 2, out: '', error: 'sidecast: unknown command "tokne": did you mean token?\n' })
     const doctor = await sidecast(['help', 'doctor'])
     expect(doctor.exitCode).toBe(2)
-    expect(doctor.error).toContain('unknown command "doctor": there are serve, token, verify-token, publish, check-config')
+    expect(doctor.error).toContain('unknown command "doctor": there are serve, token, verify-token, publish, dead-letters, check-config')
   })
 })
 
@@ -356,7 +336,7 @@ describe('publish', () => {
 
 describe('serve', () => {
   test('it runs until it is told to stop', async () => {
-    const child = start(['serve', '--data-dir', 'data', '--log-level', 'info'], environment)
+    const child = startSidecast(['serve', '--data-dir', 'data', '--log-level', 'info'], environment, folder)
     child.stdin.end()
     for await (const chunk of child.stdout) if (String(chunk).includes('"ready"')) break
     child.kill('SIGTERM')
