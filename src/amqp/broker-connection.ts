@@ -31,16 +31,21 @@ export class BrokerConnection {
   static async open({ url, ca }: BrokerOptions, purpose: string): Promise<BrokerConnection> {
     const address = new URL(url)
     if (!address.searchParams.has('heartbeat')) address.searchParams.set('heartbeat', String(heartbeatSeconds))
-    return new BrokerConnection(
-      await connect(address.href, {
+    try {
+      const model = await connect(address.href, {
         noDelay: true,
         timeout: handshakeMs,
         // The library would take escaped letters beyond ASCII apart into bytes.
         credentials: credentials.plain(decodeURIComponent(address.username) || 'guest', decodeURIComponent(address.password) || 'guest'),
         clientProperties: { connection_name: `sidecast ${purpose}` },
         ...(ca === undefined ? {} : { ca }),
-      }),
-    )
+      })
+      return new BrokerConnection(model)
+    } catch (error) {
+      // The library drops the broker's own words here.
+      if (!/^Expected ConnectionOpenOk; got <ConnectionClose/.test(reasonOf(error))) throw error
+      throw new Error(`the vhost ${decodeURIComponent(address.pathname.slice(1)) || '/'} is refused: it does not exist, or the user may not use it`)
+    }
   }
 
   private constructor(model: ChannelModel) {
