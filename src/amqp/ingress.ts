@@ -168,6 +168,8 @@ export class AmqpIngress {
       async finish() {
         await within(cancelMs, channel.cancel(consumerTag))
         await within(finishMs, intake.finished())
+        // In the channel's own order, behind the last acks: the end of a connection would overtake them.
+        await within(cancelMs, channel.close())
       },
     }
   }

@@ -71,7 +71,8 @@ test('none asks for nothing but the queue', async () => {
   await untilAttached(bridge)
   await using session = connectSession(bridge.publicUrl, { token: login('7') })
   await session.notice('sidecast:ready')
-  await declare(async (channel) => channel.sendToQueue(names.queue, Buffer.from('{"event":"direct","to":{"users":["7"]},"data":1}')))
+  // The default exchange leads to every queue by its name.
+  await publishTo(broker, '', [{ key: names.queue, body: '{"event":"direct","to":{"users":["7"]},"data":1}' }])
   expect(await session.event()).toMatchObject({ event: 'direct', data: 1 })
   expect(await broker.queue(names.deadLetter)).toBeUndefined()
 })
