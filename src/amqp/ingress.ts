@@ -14,11 +14,6 @@ export interface AmqpIngressOptions extends BrokerOptions, TopologyOptions, Omit
 type State = 'idle' | 'connecting' | 'attaching' | 'consuming' | 'paused' | 'closing'
 
 const attachMs = 15_000
-/**
- * A RabbitMQ that has just started takes connections a moment before its queues have leaders. A consumer that comes in that moment is not only kept waiting:
- * a quorum queue of 3.10 that is asked then may never get a leader.
- */
-const settleMs = 1000
 /** What was attached for so long counts as well: the next loss is a new one. */
 const stableMs = 10_000
 const cancelMs = 2000
@@ -117,7 +112,6 @@ export class AmqpIngress {
     try {
       const connection = await Promise.race([opening, aborted(signal)])
       if (typeof connection === 'string') return connection
-      if (this.#reason !== undefined) await Promise.race([pause(settleMs, signal), connection.lost])
       this.#state = 'attaching'
       const attaching = this.#attach(connection)
       const attached = await within(attachMs, Promise.race([attaching, connection.lost, aborted(signal)]))
