@@ -12,9 +12,13 @@ import { GuardedDecoder } from './decoder.ts'
 import { encodeFrame, type Frame } from './frame.ts'
 import { type Admission, createHandshake, type HandshakeOptions } from './handshake.ts'
 import { answerRequests } from './requests.ts'
+import { forgetRequest } from './token-source.ts'
 
 /** The longest thing a client may send: a token and some words around it. */
 const maxClientBytes = 16 * 1024
+
+/** How long a request may take to arrive. */
+const requestMs = 30_000
 
 /** How often sessions are looked at whose token may have expired. */
 const sweepMs = 1000
@@ -48,7 +52,7 @@ export class Gateway {
 
   constructor(options: GatewayOptions) {
     this.#options = options
-    this.server = createServer(refuseOther)
+    this.server = createServer({ headersTimeout: requestMs, requestTimeout: requestMs }, refuseOther)
     // Without connectionStateRecovery: it restores rooms and events before any middleware has seen the token. Ours resumes after it, from the log.
     this.#io = new Server(this.server, {
       serveClient: options.serveClient,
@@ -68,8 +72,20 @@ export class Gateway {
       wsEngine: LimitedWebSocketServer,
       parser: { Encoder, Decoder: GuardedDecoder },
     })
+    this.#io.engine.on('headers', (_headers: unknown, request: IncomingMessage) => {
+      // A client sends its token with each request, and Engine.IO keeps the one that became a WebSocket. The first one is read by the handshake.
+      if (hasParameter(request, 'sid')) process.nextTick(forgetRequest, request)
+    })
     this.#io.use(createHandshake({ ...options, draining: () => this.#draining }))
-    this.#io.on('connection', (socket) => this.#connect(socket))
+    this.#io.on('connection', (socket) => {
+      try {
+        this.#connect(socket)
+      } catch (error) {
+        // Socket.IO calls this in a turn of its own, where what is thrown ends the process. The client comes back.
+        options.onFailure(error)
+        socket.conn.close()
+      }
+    })
   }
 
   /** To be called when `server` listens. */
@@ -99,8 +115,11 @@ export class Gateway {
     await closed
   }
 
-  #refusalOf({ headers: { origin } }: IncomingMessage): ErrorCode | undefined {
+  #refusalOf(request: IncomingMessage): ErrorCode | undefined {
+    const { origin } = request.headers
     if (this.#draining) return 'draining'
+    // JSONP, which Engine.IO still speaks, is how a page reads where it has no right to: its requests carry no Origin.
+    if (hasParameter(request, 'j')) return 'origin_denied'
     // CORS does not protect WebSocket: any page may open one, and the browser adds the cookies of the user.
     return origin === undefined || this.#options.allowedOrigins.includes(origin) ? undefined : 'origin_denied'
   }
@@ -137,6 +156,10 @@ export class Gateway {
       if (identity.expiresAt !== undefined && identity.expiresAt <= expired) connection.close('expired')
     }
   }
+}
+
+function hasParameter({ url = '' }: IncomingMessage, name: string): boolean {
+  return new URLSearchParams(url.slice(url.indexOf('?') + 1)).has(name)
 }
 
 /** Our own `ws`, for the limits that engine.io does not pass on: a client that pings and does not read, or sends in crumbs, holds memory. */

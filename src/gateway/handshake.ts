@@ -35,7 +35,7 @@ export interface Admission {
 export function createHandshake(options: HandshakeOptions) {
   return (socket: Socket, next: (refusal?: Error) => void): void => {
     const address = socket.handshake.address
-    admit(socket, options).then(
+    const answered = admit(socket, options).then(
       (admission) => {
         socket.data = admission
         next()
@@ -49,6 +49,10 @@ export function createHandshake(options: HandshakeOptions) {
         setTimeout(() => socket.conn.close(), refusalMs).unref()
       },
     )
+    answered.catch((error: unknown) => {
+      options.observer.failed(error)
+      socket.conn.close()
+    })
   }
 }
 
@@ -57,7 +61,7 @@ async function admit(socket: Socket, options: HandshakeOptions): Promise<Admissi
   const { handshake } = socket
   const token = readToken(handshake, options.tokenSources)
   const { pid, offset }: Readonly<Record<string, unknown>> = handshake.auth
-  forgetToken(handshake)
+  forgetToken(socket)
   if (token === undefined) throw new BridgeError('token_missing')
   const identity = await options.verify(token)
   if (options.draining()) throw new BridgeError('draining')

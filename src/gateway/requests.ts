@@ -12,7 +12,10 @@ export function answerRequests(socket: Socket, session: Session, hub: Hub, onFai
   let pending = 0
 
   const answer = (event: string, handle: (room: string) => Promise<void>): void => {
-    socket.on(event, (body: unknown, reply: unknown) => {
+    socket.on(event, (...words: readonly unknown[]) => {
+      const [body] = words
+      // Socket.IO puts it behind whatever the client has sent.
+      const reply = words.at(-1)
       respond(body, handle).then(
         (room) => acknowledge(reply, { ok: true, room }),
         (thrown: unknown) => {
