@@ -138,7 +138,7 @@ export class Gateway {
       },
     })
     const session: Session = new Session(id, identity, connection, now())
-    answerRequests(socket, session, hub, this.#options.onFailure)
+    answerRequests(socket, session, hub, this.#options)
     hub.attach(session, resume)
   }
 

@@ -2,8 +2,9 @@ import type { Socket } from 'socket.io'
 import type { Hub } from '../core/hub.ts'
 import type { Identity } from '../core/identity.ts'
 import type { Observer, ResumeRefusal } from '../core/observer.ts'
-import { BridgeError, toBridgeError } from '../errors.ts'
+import { BridgeError } from '../errors.ts'
 import type { Pids } from './pid.ts'
+import { toRefusal } from './refusal.ts'
 import { forgetToken, readToken, type TokenSource } from './token-source.ts'
 
 /** How long a refused client has to read why, before its connection is closed: it could try again on it without limit. */
@@ -41,8 +42,7 @@ export function createHandshake(options: HandshakeOptions) {
         next()
       },
       (thrown: unknown) => {
-        const error = toBridgeError(thrown)
-        const refusal = error.code === 'internal' ? new BridgeError('unavailable', undefined, { cause: error.cause }) : error
+        const refusal = toRefusal(thrown)
         options.observer.handshakeRefused(refusal.code)
         options.onRefused(refusal, address)
         next(Object.assign(new Error(refusal.text), { data: { code: refusal.code, message: refusal.text, retry: refusal.retryable } }))
