@@ -3,12 +3,9 @@ import type { EventEntry, Stored } from '../core/entry.ts'
 import type { SessionEnd } from '../core/observer.ts'
 import type { Connection, Notice } from '../core/session.ts'
 import { BridgeError, type ErrorCode } from '../errors.ts'
-import { cut } from './engine.ts'
+import { cut, farewellMs } from './engine.ts'
 import { encodeFrame, type Frame } from './frame.ts'
 import { Outbox } from './outbox.ts'
-
-/** How long a client has to take the last words before its connection is cut. */
-const farewellMs = 3000
 
 /** What the client is told before the server ends its session; absent: there is nobody, or no room, to tell. */
 const farewells: Readonly<Record<SessionEnd, ErrorCode | undefined>> = {

@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { createServer, type Server as HttpServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { setTimeout } from 'node:timers/promises'
 import { Server, type Socket } from 'socket.io'
@@ -9,6 +10,7 @@ import { Session } from '../core/session.ts'
 import { BridgeError, type ErrorCode } from '../errors.ts'
 import { SocketConnection } from './connection.ts'
 import { GuardedDecoder } from './decoder.ts'
+import { cut, type Engine, farewellMs, limitFarewell } from './engine.ts'
 import { encodeFrame, type Frame } from './frame.ts'
 import { type Admission, createHandshake, type HandshakeOptions } from './handshake.ts'
 import { answerRequests } from './requests.ts'
@@ -45,6 +47,8 @@ export class Gateway {
   /** The public listener, for whoever opens it. */
   readonly server: HttpServer
   readonly #io: Server
+  /** All connections, also those that nobody has logged in on. */
+  readonly #engines = new Set<Engine>()
   #draining = false
   #sweeper: NodeJS.Timeout | undefined
   /** The event encoded last: a fan-out sends the same one to many sessions in a row. */
@@ -75,6 +79,11 @@ export class Gateway {
     this.#io.engine.on('headers', (_headers: unknown, request: IncomingMessage) => {
       // A client sends its token with each request, and Engine.IO keeps the one that became a WebSocket. The first one is read by the handshake.
       if (hasParameter(request, 'sid')) process.nextTick(forgetRequest, request)
+    })
+    this.#io.engine.on('connection', (engine: Engine) => {
+      limitFarewell(engine)
+      this.#engines.add(engine)
+      engine.once('close', () => this.#engines.delete(engine))
     })
     this.#io.use(createHandshake({ ...options, draining: () => this.#draining }))
     this.#io.on('connection', (socket) => {
@@ -109,7 +118,11 @@ export class Gateway {
     this.#draining = true
     clearInterval(this.#sweeper)
     for (const session of this.#options.hub.sessions()) session.connection.close('draining')
+    // While the listener is still open: one that polls comes once more for what it is told.
+    const leaving = [...this.#engines].filter(({ readyState }) => readyState === 'closing').map((engine) => once(engine, 'close'))
+    await Promise.race([Promise.all(leaving), setTimeout(farewellMs, undefined, { ref: false })])
     const closed = new Promise((resolve) => this.server.close(resolve))
+    for (const engine of this.#engines) cut(engine)
     this.#io.engine.close()
     this.server.closeAllConnections()
     await closed
