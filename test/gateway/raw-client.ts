@@ -47,8 +47,12 @@ export async function openRaw(url: string, headers: Readonly<Record<string, stri
       void closed.then(() => reject(new Error(`closed after ${packets.length} packets, the last ${packets.at(-1)?.slice(0, 200)}`)))
     })
   const packet = async (start: string): Promise<string> => {
-    await until(() => packets.some((one) => one.startsWith(start)))
-    return packets.find((one) => one.startsWith(start)) ?? ''
+    let seen = 0
+    await until(() => {
+      while (seen < packets.length && !packets[seen]?.startsWith(start)) seen++
+      return seen < packets.length
+    })
+    return packets[seen] ?? ''
   }
   return {
     socket,
