@@ -161,7 +161,7 @@ describe.each(transports)('over %s', (transport) => {
       const events = Array.from({ length: 400 }, (_, n) => ({ event: 'missed', data: n, to: { users: ['7'] } }))
       expect(await bridge.call('POST', '/v1/events/batch', { events })).toMatchObject({ status: 202 })
       // What is too much is removed in the background.
-      while ((await bridge.call('GET', '/v1/users/7/events?limit=1000')).body.events instanceof Array) {
+      while (Array.isArray((await bridge.call('GET', '/v1/users/7/events?limit=1000')).body.events)) {
         const { body } = await bridge.call('GET', '/v1/users/7/events?limit=1000')
         if (Array.isArray(body.events) && body.events.length < 400) break
       }
