@@ -5,14 +5,12 @@ import { connectSession, type TestSession } from '../support/client.ts'
 
 const transports = ['websocket', 'polling'] as const
 
-/** The connection is lost, and the client stays away until it is let go. */
+/** The connection is lost, and the client stays away meanwhile. */
 async function away(session: TestSession, meanwhile: () => Promise<unknown>): Promise<void> {
   const { socket } = session
-  session.cut()
-  // No new attempt: as if the network was away.
   socket.io.reconnection(false)
-  socket.io.engine.close()
-  while (socket.connected || socket.io._readyState !== 'closed') await setImmediate()
+  session.cut()
+  await session.until(() => !socket.connected)
   await meanwhile()
   socket.io.reconnection(true)
   socket.connect()
@@ -161,10 +159,8 @@ describe.each(transports)('over %s', (transport) => {
       const events = Array.from({ length: 400 }, (_, n) => ({ event: 'missed', data: n, to: { users: ['7'] } }))
       expect(await bridge.call('POST', '/v1/events/batch', { events })).toMatchObject({ status: 202 })
       // What is too much is removed in the background.
-      while (Array.isArray((await bridge.call('GET', '/v1/users/7/events?limit=1000')).body.events)) {
-        const { body } = await bridge.call('GET', '/v1/users/7/events?limit=1000')
-        if (Array.isArray(body.events) && body.events.length < 400) break
-      }
+      const first = '/v1/users/7/events?limit=1000'
+      while (Object((await bridge.call('GET', first)).body.events).length >= 400) await setImmediate()
     })
     expect(await session.notice('sidecast:ready', 2)).toMatchObject({ data: { recovered: false, reason: 'gap' } })
     expect(session.socket.recovered).toBe(false)
