@@ -43,15 +43,16 @@ export function createHandshake(options: HandshakeOptions) {
       },
       (thrown: unknown) => {
         const refusal = toRefusal(thrown)
-        options.observer.handshakeRefused(refusal.code)
-        options.onRefused(refusal, address)
         next(Object.assign(new Error(refusal.text), { data: { code: refusal.code, message: refusal.text, retry: refusal.retryable } }))
         setTimeout(() => socket.conn.close(), refusalMs).unref()
+        options.observer.handshakeRefused(refusal.code)
+        options.onRefused(refusal, address)
       },
     )
+    // Somebody else's code may throw what cannot even be looked at, or logged.
     answered.catch((error: unknown) => {
       options.observer.failed(error)
-      socket.conn.close()
+      setTimeout(() => socket.conn.close(), refusalMs).unref()
     })
   }
 }

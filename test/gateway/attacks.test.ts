@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { request } from 'node:http'
 import { connect } from 'node:net'
 import { expect, test } from 'vitest'
+import { WebSocket } from 'ws'
 import { apiKey, login, startTestBridge, type TestBridge } from '../support/bridge.ts'
 import { connectSession } from '../support/client.ts'
 import { openRaw } from './raw-client.ts'
@@ -284,8 +285,8 @@ test('a connection id that was not given out opens nothing', async () => {
       const { status, text } = await poll(bridge, sid, init)
       expect([status, text]).toEqual([400, expect.stringContaining('Session ID unknown')])
     }
-    const upgrade = openRaw(`${bridge.publicUrl}/socket.io/?EIO=4&transport=websocket&sid=${sid}#`)
-    await expect(upgrade).rejects.toThrow()
+    const upgrade = new WebSocket(engine(bridge, `transport=websocket&sid=${sid}`).replace('http', 'ws'))
+    await expect(once(upgrade, 'open')).rejects.toThrow('400')
   }
   await expectToServe(bridge)
 })
