@@ -171,8 +171,7 @@ describe.each(transports)('over %s', (transport) => {
       'sidecast:left',
       'sidecast:disconnect',
     ])
-    const [epoch] = String(offset).split('-')
-    for (const notice of [...session.notices, ...session.received]) expect(notice.offset).toMatch(new RegExp(`^${epoch}-\\d+$`))
+    for (const notice of [...session.notices, ...session.received]) expect(notice.offset).toMatch(/^[a-z0-9]+-\d+$/)
   })
 
   test('numbers that JavaScript cannot hold arrive with all their digits', async () => {
