@@ -2,7 +2,6 @@ import { type RoomState, wasInRoom } from './access.ts'
 import { changesStream, type EventEntry, type Membership, type MembershipEntry, type Stored } from './entry.ts'
 import type { EventLog } from './event-log.ts'
 import type { ResumeRefusal } from './observer.ts'
-import { parseOffset } from './offset.ts'
 import type { Session } from './session.ts'
 import { roomStream, type Stream, sessionStream, userStream } from './target.ts'
 
@@ -15,7 +14,7 @@ export type Missed =
   | { readonly gap: false; readonly events: readonly Stored<EventEntry>[]; readonly upTo: number; readonly more: boolean }
 
 export function planResume(log: EventLog, user: string, session: string | undefined, offset: string): ResumePlan {
-  const after = parseOffset(log.epoch, offset)
+  const after = log.positionOf(offset)
   if (after === undefined) return { refused: 'gap' }
   const ofUser = log.read(after, [changesStream({ user })], Number.MAX_SAFE_INTEGER)
   if (ofUser.gap) return { refused: 'gap' }

@@ -20,7 +20,8 @@ const farewells: Readonly<Record<SessionEnd, ErrorCode | undefined>> = {
 }
 
 export interface ConnectionOptions {
-  readonly epoch: string
+  /** A position as clients see it. */
+  readonly offsetOf: (position: number) => string
   /** The place in the log that the client has seen already. */
   readonly position: number
   readonly maxBufferBytes: number
@@ -59,7 +60,7 @@ export class SocketConnection implements Connection {
   }
 
   notify({ event, data }: Notice, position: number): void {
-    this.#write(encodeFrame(event, JSON.stringify(data), this.#options.epoch, position), position)
+    this.#write(encodeFrame(event, JSON.stringify(data), this.#options.offsetOf(position)), position)
   }
 
   #write(frame: Frame, position: number): void {
@@ -91,7 +92,7 @@ export class SocketConnection implements Connection {
     const { text, retryable } = new BridgeError(code)
     // With the offset that the client has: a later one would let it skip what it did not get.
     const data = JSON.stringify({ code, message: text, retry: retryable })
-    this.#outbox.send(encodeFrame('sidecast:disconnect', data, this.#options.epoch, this.#position))
+    this.#outbox.send(encodeFrame('sidecast:disconnect', data, this.#options.offsetOf(this.#position)))
     // A stock client comes back after a lost connection and stays away after a disconnect packet. One that was replaced would take the session back,
     // and so on without end.
     if (end === 'disconnected' || end === 'replaced') this.#socket.disconnect(true)

@@ -26,7 +26,8 @@ const requestMs = 30_000
 const sweepMs = 1000
 
 export interface GatewayOptions extends Omit<HandshakeOptions, 'draining'> {
-  readonly epoch: string
+  /** Not looked at: offsets come from the hub. It goes with the last caller that gives it. */
+  readonly epoch?: string
   readonly transports: readonly ('websocket' | 'polling')[]
   /** Exact origins. A request without an Origin does not come from a page of somebody else and is let through. */
   readonly allowedOrigins: readonly string[]
@@ -141,7 +142,7 @@ export class Gateway {
     const { hub, observer, now } = this.#options
     const { identity, session: id, ...resume }: Admission = socket.data
     const connection: SocketConnection = new SocketConnection(socket, {
-      epoch: this.#options.epoch,
+      offsetOf: (position) => hub.offsetOf(position),
       position: resume.after ?? 0,
       maxBufferBytes: this.#options.maxBufferBytes,
       encodeEvent: (event) => this.#encode(event),
@@ -157,7 +158,7 @@ export class Gateway {
 
   #encode(event: Stored<EventEntry>): Frame {
     if (this.#encoded?.event !== event) {
-      this.#encoded = { event, frame: encodeFrame(event.entry.event, event.entry.data, this.#options.epoch, event.position) }
+      this.#encoded = { event, frame: encodeFrame(event.entry.event, event.entry.data, this.#options.hub.offsetOf(event.position)) }
     }
     return this.#encoded.frame
   }
