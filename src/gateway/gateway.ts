@@ -26,8 +26,6 @@ const requestMs = 30_000
 const sweepMs = 1000
 
 export interface GatewayOptions extends Omit<HandshakeOptions, 'draining'> {
-  /** Not looked at: offsets come from the hub. It goes with the last caller that gives it. */
-  readonly epoch?: string
   readonly transports: readonly ('websocket' | 'polling')[]
   /** Exact origins. A request without an Origin does not come from a page of somebody else and is let through. */
   readonly allowedOrigins: readonly string[]

@@ -41,7 +41,6 @@ async function startGateway(verify: (token: string) => Promise<{ user: string; r
     tokenSources: [{ kind: 'auth' }],
     sessionsPerUser: 10,
     onRefused: createRefusalLog(pino({ level: 'info' }, { write: () => undefined }), now),
-    epoch: log.epoch,
     transports: ['websocket'],
     allowedOrigins: [],
     serveClient: false,
