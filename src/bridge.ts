@@ -96,7 +96,6 @@ export async function startBridge(config: Config, logger: Logger): Promise<Bridg
     const ingress = createServer(
       createHttpIngress({
         hub,
-        epoch: log.epoch,
         openapi,
         openapiText,
         parseDraft,
@@ -116,7 +115,6 @@ export async function startBridge(config: Config, logger: Logger): Promise<Bridg
     const gateway = new Gateway({
       ...config.gateway,
       hub,
-      epoch: log.epoch,
       verify: (token) => verifier.verify(token),
       pids: createPids(log.secret),
       newSessionId: () => randomBytes(15).toString('base64url'),

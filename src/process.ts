@@ -22,7 +22,7 @@ export async function runBridge(config: Config): Promise<number> {
   }
   const onSignal = (signal: NodeJS.Signals): void => {
     // Whoever asks twice does not want to wait. What was accepted is stored already.
-    if (exitCode !== undefined) process.exit(0)
+    if (exitCode !== undefined) process.exit(exitCode)
     logger.info({ signal }, 'shutting down; a second signal ends it at once')
     stop(0)
   }

@@ -105,13 +105,16 @@ function verifySignature(token: string, keys: readonly VerifyKey[]): void {
 function checkClaims(claims: JwtPayload, { issuer, audience, requireExp, clockToleranceMs, now }: TokenOptions): void {
   const expiresAt = dateOf(claims, 'exp')
   const notBefore = dateOf(claims, 'nbf')
-  dateOf(claims, 'iat')
+  const issuedAt = dateOf(claims, 'iat')
   if (expiresAt === undefined && requireExp)
     throw new BridgeError('token_claims', 'the token has no exp: it would be valid for ever (SIDECAST_JWT_REQUIRE_EXP)')
   if (expiresAt !== undefined && now() >= expiresAt + clockToleranceMs)
     throw new BridgeError('token_expired', `the token expired at ${new Date(expiresAt).toISOString()}`)
   if (notBefore !== undefined && now() < notBefore - clockToleranceMs)
     throw new BridgeError('token_not_active', `the token is valid from ${new Date(notBefore).toISOString()}`)
+  // A token from the future would outlive the removal of its user from a room.
+  if (issuedAt !== undefined && now() < issuedAt - clockToleranceMs)
+    throw new BridgeError('token_not_active', `the token says that it will be issued at ${new Date(issuedAt).toISOString()}: compare the clocks`)
   if (issuer !== undefined && claims.iss !== issuer)
     throw new BridgeError('token_issuer', `the issuer is ${JSON.stringify(claims.iss)}, not ${JSON.stringify(issuer)}`)
   const audiences: readonly unknown[] = Array.isArray(claims.aud) ? claims.aud : [claims.aud]

@@ -34,7 +34,7 @@ export interface DisconnectEntry {
 }
 
 /** A session is over and can no longer be resumed: its own memberships are forgotten. */
-export interface SessionEndedEntry {
+interface SessionEndedEntry {
   readonly kind: 'session-ended'
   readonly session: string
 }

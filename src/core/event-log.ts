@@ -30,7 +30,7 @@ export type LogHealth = { readonly appendable: true } | { readonly appendable: f
  * so a session can be caught up and made live with nothing in between.
  */
 export interface EventLog {
-  /** The incarnation: another one after the data was lost. Part of every offset. */
+  /** The incarnation: another one after the data was lost. */
   readonly epoch: string
   /** 32 secret bytes that live as long as the epoch; what must be unforgeable by clients is derived from them. */
   readonly secret: Uint8Array
@@ -52,6 +52,15 @@ export interface EventLog {
 
   /** The position of the oldest entry that is kept; `head() + 1` when there is none. */
   first(): number
+
+  /** A position that was given out, 0 or more, as clients see it. The same text for as long as entries after it can be read. */
+  offsetOf(position: number): string
+
+  /**
+   * The position of an offset that was given out. Undefined when it is none, or one of a past that this log does not have: of a log that was lost, or
+   * of what came after the copy of the data that was put back, also when the positions have been given out again since.
+   */
+  positionOf(offset: string): number | undefined
 
   /** The entries of the streams after a position, at most `limit`. `gap` when `after` is older than what is kept or lies ahead of the log. */
   read(after: number, streams: readonly Stream[], limit: number): Reading

@@ -6,7 +6,6 @@ import type { Draft } from './draft.ts'
 import type { Entry, EventEntry, Member, SessionEndedEntry, Stored } from './entry.ts'
 import type { Appended, EventLog } from './event-log.ts'
 import type { Instruction } from './instruction.ts'
-import { formatOffset } from './offset.ts'
 import { type SessionInfo, toSessionInfo } from './presence.ts'
 import { planResume, type ResumePlan } from './resume.ts'
 import type { Session } from './session.ts'
@@ -89,7 +88,7 @@ export class Hub {
     const appended = await this.#publish(entries)
     return entries.map((entry, index) => {
       if (entry.kind === 'event') return this.#toPublished(entry, appended[index])
-      return { offset: formatOffset(this.#log.epoch, appended[index]?.position ?? this.#log.head()) }
+      return { offset: this.#log.offsetOf(appended[index]?.position ?? this.#log.head()) }
     })
   }
 
@@ -128,19 +127,26 @@ export class Hub {
   }
 
   /**
-   * What is kept of one stream, after a position (absent: from the oldest kept).
+   * What is kept of one stream, after an offset (absent: from the oldest kept); it goes on after `next`.
    * @throws BridgeError gap
    */
   history(
     publisher: Publisher,
     stream: Stream,
-    after: number | undefined,
+    after: string | undefined,
     limit: number,
-  ): { readonly events: readonly Stored<EventEntry>[]; readonly upTo: number; readonly more: boolean } {
+  ): { readonly events: readonly Stored<EventEntry>[]; readonly next: string } {
     requireScope(publisher, 'read')
-    const reading = this.#log.read(after ?? this.#log.first() - 1, [stream], limit)
+    const position = after === undefined ? this.#log.first() - 1 : this.#log.positionOf(after)
+    if (position === undefined) throw new BridgeError('gap')
+    const reading = this.#log.read(position, [stream], limit)
     if (reading.gap) throw new BridgeError('gap')
-    return { events: reading.entries.filter(isEvent), upTo: reading.upTo, more: reading.more }
+    return { events: reading.entries.filter(isEvent), next: this.#log.offsetOf(reading.upTo) }
+  }
+
+  /** A position as clients see it. */
+  offsetOf(position: number): string {
+    return this.#log.offsetOf(position)
   }
 
   // Sessions
@@ -229,7 +235,7 @@ export class Hub {
   /** Appends what is not an event; it is in force when this resolves. */
   async #control(entry: Exclude<Entry, EventEntry>): Promise<string> {
     const [appended] = await this.#append([entry])
-    return formatOffset(this.#log.epoch, appended?.position ?? this.#log.head())
+    return this.#log.offsetOf(appended?.position ?? this.#log.head())
   }
 
   #toInstructed(instruction: Instruction): Exclude<Entry, SessionEndedEntry> {
@@ -255,7 +261,7 @@ export class Hub {
     if (appended === undefined) return new BridgeError('internal')
     if (appended.outcome === 'conflict') return new BridgeError('id_reused', `the id ${entry.id} stands at another event`)
     const duplicate = appended.outcome === 'duplicate'
-    return { id: entry.id, offset: formatOffset(this.#log.epoch, appended.position), duplicate, matched: this.#matchedAt(appended.position, entry) }
+    return { id: entry.id, offset: this.#log.offsetOf(appended.position), duplicate, matched: this.#matchedAt(appended.position, entry) }
   }
 
   /** What was counted when it was dispatched; for a duplicate of long ago, who would match today. */

@@ -10,9 +10,6 @@ const json = JSON as typeof JSON & {
   parse(text: string, reviver: (this: unknown, key: string, value: unknown, context: { readonly source?: string }) => unknown): unknown
 }
 
-/** A value that `JSON.stringify` writes as this text. */
-export const rawJson = (text: string): unknown => json.rawJSON(text)
-
 /** Whether a parsed value is a number whose digits a JavaScript number cannot hold. */
 export const isRawNumber = (value: unknown): boolean => json.isRawJSON(value)
 

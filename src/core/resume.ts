@@ -2,7 +2,6 @@ import { type RoomState, wasInRoom } from './access.ts'
 import { changesStream, type EventEntry, type Membership, type MembershipEntry, type Stored } from './entry.ts'
 import type { EventLog } from './event-log.ts'
 import type { ResumeRefusal } from './observer.ts'
-import { parseOffset } from './offset.ts'
 import type { Session } from './session.ts'
 import { roomStream, type Stream, sessionStream, userStream } from './target.ts'
 
@@ -15,13 +14,15 @@ export type Missed =
   | { readonly gap: false; readonly events: readonly Stored<EventEntry>[]; readonly upTo: number; readonly more: boolean }
 
 export function planResume(log: EventLog, user: string, session: string | undefined, offset: string): ResumePlan {
-  const after = parseOffset(log.epoch, offset)
+  const after = log.positionOf(offset)
   if (after === undefined) return { refused: 'gap' }
-  const streams: readonly Stream[] = [changesStream({ user }), ...(session === undefined ? [] : [changesStream({ session })])]
-  const changes = log.read(after, streams, Number.MAX_SAFE_INTEGER)
-  if (changes.gap) return { refused: 'gap' }
-  // A session that was ended while its client was away does not go on.
-  const ended = session !== undefined && changes.entries.some(({ entry }) => entry.kind === 'disconnect' || entry.kind === 'session-ended')
+  const ofUser = log.read(after, [changesStream({ user })], Number.MAX_SAFE_INTEGER)
+  if (ofUser.gap) return { refused: 'gap' }
+  if (session === undefined) return { after }
+  // A session that was ended while its client was away does not go on. Its own end counts wherever it stands: the offset is only the client's word.
+  const ofSession = log.read(log.first() - 1, [changesStream({ session })], Number.MAX_SAFE_INTEGER)
+  const changes = [...ofUser.entries, ...(ofSession.gap ? [] : ofSession.entries)]
+  const ended = changes.some(({ entry }) => entry.kind === 'disconnect' || entry.kind === 'session-ended')
   return ended ? { refused: 'session' } : { after }
 }
 

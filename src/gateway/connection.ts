@@ -3,26 +3,25 @@ import type { EventEntry, Stored } from '../core/entry.ts'
 import type { SessionEnd } from '../core/observer.ts'
 import type { Connection, Notice } from '../core/session.ts'
 import { BridgeError, type ErrorCode } from '../errors.ts'
+import { cut, farewellMs } from './engine.ts'
 import { encodeFrame, type Frame } from './frame.ts'
 import { Outbox } from './outbox.ts'
-
-/** How long a client has to take the last words before its connection is cut. */
-const farewellMs = 3000
 
 /** What the client is told before the server ends its session; absent: there is nobody, or no room, to tell. */
 const farewells: Readonly<Record<SessionEnd, ErrorCode | undefined>> = {
   client: undefined,
   transport: undefined,
   protocol: undefined,
-  replaced: undefined,
   slow_consumer: undefined,
   expired: 'token_expired',
   disconnected: 'disconnected',
+  replaced: 'session_replaced',
   draining: 'draining',
 }
 
 export interface ConnectionOptions {
-  readonly epoch: string
+  /** A position as clients see it. */
+  readonly offsetOf: (position: number) => string
   /** The place in the log that the client has seen already. */
   readonly position: number
   readonly maxBufferBytes: number
@@ -48,6 +47,7 @@ export class SocketConnection implements Connection {
       this.#end(reason === 'client namespace disconnect' ? 'client' : 'transport')
       // Leaving the namespace alone would keep the engine connection open for ever.
       socket.conn.close()
+      if (reason === 'client namespace disconnect') setTimeout(() => cut(socket.conn), farewellMs).unref()
     })
   }
 
@@ -60,7 +60,7 @@ export class SocketConnection implements Connection {
   }
 
   notify({ event, data }: Notice, position: number): void {
-    this.#write(encodeFrame(event, JSON.stringify(data), this.#options.epoch, position), position)
+    this.#write(encodeFrame(event, JSON.stringify(data), this.#options.offsetOf(position)), position)
   }
 
   #write(frame: Frame, position: number): void {
@@ -86,17 +86,18 @@ export class SocketConnection implements Connection {
     if (!this.#end(end)) return
     const code = farewells[end]
     if (code === undefined) {
-      cut(this.#socket)
+      cut(this.#socket.conn)
       return
     }
     const { text, retryable } = new BridgeError(code)
     // With the offset that the client has: a later one would let it skip what it did not get.
     const data = JSON.stringify({ code, message: text, retry: retryable })
-    this.#outbox.send(encodeFrame('sidecast:disconnect', data, this.#options.epoch, this.#position))
-    // A stock client comes back after a lost connection and stays away after a disconnect packet.
-    if (end === 'disconnected') this.#socket.disconnect(true)
+    this.#outbox.send(encodeFrame('sidecast:disconnect', data, this.#options.offsetOf(this.#position)))
+    // A stock client comes back after a lost connection and stays away after a disconnect packet. One that was replaced would take the session back,
+    // and so on without end.
+    if (end === 'disconnected' || end === 'replaced') this.#socket.disconnect(true)
     else this.#socket.conn.close()
-    setTimeout(() => cut(this.#socket), farewellMs).unref()
+    setTimeout(() => cut(this.#socket.conn), farewellMs).unref()
   }
 
   #end(end: SessionEnd): boolean {
@@ -104,15 +105,5 @@ export class SocketConnection implements Connection {
     this.#ended = true
     this.#options.onEnd(end)
     return true
-  }
-}
-
-/** Ends the connection without waiting for a client that may not be reading: `close` alone holds what is queued until the ping timeout. */
-function cut({ conn }: Socket): void {
-  const transport: object = conn.transport
-  conn.close(true)
-  if ('socket' in transport && typeof transport.socket === 'object' && transport.socket !== null && 'terminate' in transport.socket) {
-    const { terminate } = transport.socket
-    if (typeof terminate === 'function') terminate.call(transport.socket)
   }
 }

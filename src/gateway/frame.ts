@@ -1,5 +1,3 @@
-import { formatOffset } from '../core/offset.ts'
-
 /** A Socket.IO packet, encoded once for all sessions that get it. */
 export interface Frame {
   /** The Socket.IO packet as text, for long-polling. */
@@ -9,8 +7,8 @@ export interface Frame {
 }
 
 /** An EVENT packet. `data` is JSON text. The offset goes last: the stock client keeps the last argument of each event when it is a string. */
-export function encodeFrame(event: string, data: string, epoch: string, position: number): Frame {
-  const packet = `2[${JSON.stringify(event)},${data},"${formatOffset(epoch, position)}"]`
+export function encodeFrame(event: string, data: string, offset: string): Frame {
+  const packet = `2[${JSON.stringify(event)},${data},"${offset}"]`
   return { packet, options: { compress: false, wsPreEncodedFrame: [toTextFrame(`4${packet}`)] } }
 }
 

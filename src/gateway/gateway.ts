@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { createServer, type Server as HttpServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { setTimeout } from 'node:timers/promises'
 import { Server, type Socket } from 'socket.io'
@@ -9,18 +10,22 @@ import { Session } from '../core/session.ts'
 import { BridgeError, type ErrorCode } from '../errors.ts'
 import { SocketConnection } from './connection.ts'
 import { GuardedDecoder } from './decoder.ts'
+import { cut, type Engine, farewellMs, limitFarewell } from './engine.ts'
 import { encodeFrame, type Frame } from './frame.ts'
 import { type Admission, createHandshake, type HandshakeOptions } from './handshake.ts'
 import { answerRequests } from './requests.ts'
+import { forgetRequest } from './token-source.ts'
 
 /** The longest thing a client may send: a token and some words around it. */
 const maxClientBytes = 16 * 1024
+
+/** How long a request may take to arrive. */
+const requestMs = 30_000
 
 /** How often sessions are looked at whose token may have expired. */
 const sweepMs = 1000
 
 export interface GatewayOptions extends Omit<HandshakeOptions, 'draining'> {
-  readonly epoch: string
   readonly transports: readonly ('websocket' | 'polling')[]
   /** Exact origins. A request without an Origin does not come from a page of somebody else and is let through. */
   readonly allowedOrigins: readonly string[]
@@ -41,6 +46,8 @@ export class Gateway {
   /** The public listener, for whoever opens it. */
   readonly server: HttpServer
   readonly #io: Server
+  /** All connections, also those that nobody has logged in on. */
+  readonly #engines = new Set<Engine>()
   #draining = false
   #sweeper: NodeJS.Timeout | undefined
   /** The event encoded last: a fan-out sends the same one to many sessions in a row. */
@@ -48,7 +55,7 @@ export class Gateway {
 
   constructor(options: GatewayOptions) {
     this.#options = options
-    this.server = createServer(refuseOther)
+    this.server = createServer({ headersTimeout: requestMs, requestTimeout: requestMs }, refuseOther)
     // Without connectionStateRecovery: it restores rooms and events before any middleware has seen the token. Ours resumes after it, from the log.
     this.#io = new Server(this.server, {
       serveClient: options.serveClient,
@@ -68,8 +75,25 @@ export class Gateway {
       wsEngine: LimitedWebSocketServer,
       parser: { Encoder, Decoder: GuardedDecoder },
     })
+    this.#io.engine.on('headers', (_headers: unknown, request: IncomingMessage) => {
+      // A client sends its token with each request, and Engine.IO keeps the one that became a WebSocket. The first one is read by the handshake.
+      if (hasParameter(request, 'sid')) process.nextTick(forgetRequest, request)
+    })
+    this.#io.engine.on('connection', (engine: Engine) => {
+      limitFarewell(engine)
+      this.#engines.add(engine)
+      engine.once('close', () => this.#engines.delete(engine))
+    })
     this.#io.use(createHandshake({ ...options, draining: () => this.#draining }))
-    this.#io.on('connection', (socket) => this.#connect(socket))
+    this.#io.on('connection', (socket) => {
+      try {
+        this.#connect(socket)
+      } catch (error) {
+        // Socket.IO calls this in a turn of its own, where what is thrown ends the process. The client comes back.
+        options.onFailure(error)
+        socket.conn.close()
+      }
+    })
   }
 
   /** To be called when `server` listens. */
@@ -93,14 +117,21 @@ export class Gateway {
     this.#draining = true
     clearInterval(this.#sweeper)
     for (const session of this.#options.hub.sessions()) session.connection.close('draining')
+    // While the listener is still open: one that polls comes once more for what it is told.
+    const leaving = [...this.#engines].filter(({ readyState }) => readyState === 'closing').map((engine) => once(engine, 'close'))
+    await Promise.race([Promise.all(leaving), setTimeout(farewellMs, undefined, { ref: false })])
     const closed = new Promise((resolve) => this.server.close(resolve))
+    for (const engine of this.#engines) cut(engine)
     this.#io.engine.close()
     this.server.closeAllConnections()
     await closed
   }
 
-  #refusalOf({ headers: { origin } }: IncomingMessage): ErrorCode | undefined {
+  #refusalOf(request: IncomingMessage): ErrorCode | undefined {
+    const { origin } = request.headers
     if (this.#draining) return 'draining'
+    // JSONP, which Engine.IO still speaks, is how a page reads where it has no right to: its requests carry no Origin.
+    if (hasParameter(request, 'j')) return 'origin_denied'
     // CORS does not protect WebSocket: any page may open one, and the browser adds the cookies of the user.
     return origin === undefined || this.#options.allowedOrigins.includes(origin) ? undefined : 'origin_denied'
   }
@@ -109,7 +140,7 @@ export class Gateway {
     const { hub, observer, now } = this.#options
     const { identity, session: id, ...resume }: Admission = socket.data
     const connection: SocketConnection = new SocketConnection(socket, {
-      epoch: this.#options.epoch,
+      offsetOf: (position) => hub.offsetOf(position),
       position: resume.after ?? 0,
       maxBufferBytes: this.#options.maxBufferBytes,
       encodeEvent: (event) => this.#encode(event),
@@ -119,13 +150,13 @@ export class Gateway {
       },
     })
     const session: Session = new Session(id, identity, connection, now())
-    answerRequests(socket, session, hub, this.#options.onFailure)
+    answerRequests(socket, session, hub, this.#options)
     hub.attach(session, resume)
   }
 
   #encode(event: Stored<EventEntry>): Frame {
     if (this.#encoded?.event !== event) {
-      this.#encoded = { event, frame: encodeFrame(event.entry.event, event.entry.data, this.#options.epoch, event.position) }
+      this.#encoded = { event, frame: encodeFrame(event.entry.event, event.entry.data, this.#options.hub.offsetOf(event.position)) }
     }
     return this.#encoded.frame
   }
@@ -137,6 +168,10 @@ export class Gateway {
       if (identity.expiresAt !== undefined && identity.expiresAt <= expired) connection.close('expired')
     }
   }
+}
+
+function hasParameter({ url = '' }: IncomingMessage, name: string): boolean {
+  return new URLSearchParams(url.slice(url.indexOf('?') + 1)).has(name)
 }
 
 /** Our own `ws`, for the limits that engine.io does not pass on: a client that pings and does not read, or sends in crumbs, holds memory. */

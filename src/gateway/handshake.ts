@@ -2,8 +2,9 @@ import type { Socket } from 'socket.io'
 import type { Hub } from '../core/hub.ts'
 import type { Identity } from '../core/identity.ts'
 import type { Observer, ResumeRefusal } from '../core/observer.ts'
-import { BridgeError, toBridgeError } from '../errors.ts'
+import { BridgeError } from '../errors.ts'
 import type { Pids } from './pid.ts'
+import { toRefusal } from './refusal.ts'
 import { forgetToken, readToken, type TokenSource } from './token-source.ts'
 
 /** How long a refused client has to read why, before its connection is closed: it could try again on it without limit. */
@@ -35,20 +36,24 @@ export interface Admission {
 export function createHandshake(options: HandshakeOptions) {
   return (socket: Socket, next: (refusal?: Error) => void): void => {
     const address = socket.handshake.address
-    admit(socket, options).then(
+    const answered = admit(socket, options).then(
       (admission) => {
         socket.data = admission
         next()
       },
       (thrown: unknown) => {
-        const error = toBridgeError(thrown)
-        const refusal = error.code === 'internal' ? new BridgeError('unavailable', undefined, { cause: error.cause }) : error
-        options.observer.handshakeRefused(refusal.code)
-        options.onRefused(refusal, address)
+        const refusal = toRefusal(thrown)
         next(Object.assign(new Error(refusal.text), { data: { code: refusal.code, message: refusal.text, retry: refusal.retryable } }))
         setTimeout(() => socket.conn.close(), refusalMs).unref()
+        options.observer.handshakeRefused(refusal.code)
+        options.onRefused(refusal, address)
       },
     )
+    // Somebody else's code may throw what cannot even be looked at, or logged.
+    answered.catch((error: unknown) => {
+      options.observer.failed(error)
+      setTimeout(() => socket.conn.close(), refusalMs).unref()
+    })
   }
 }
 
@@ -57,7 +62,7 @@ async function admit(socket: Socket, options: HandshakeOptions): Promise<Admissi
   const { handshake } = socket
   const token = readToken(handshake, options.tokenSources)
   const { pid, offset }: Readonly<Record<string, unknown>> = handshake.auth
-  forgetToken(handshake)
+  forgetToken(socket)
   if (token === undefined) throw new BridgeError('token_missing')
   const identity = await options.verify(token)
   if (options.draining()) throw new BridgeError('draining')

@@ -1,13 +1,13 @@
-import type { Socket } from 'socket.io'
+import { type Engine, tcpOf } from './engine.ts'
 import type { Frame } from './frame.ts'
-
-/** The Engine.IO connection under a socket. */
-export type Engine = Socket['conn']
 
 /** With this much waiting, a session that reads from the log pauses until the client has taken some. */
 const highWaterBytes = 64 * 1024
 
-/** A client that takes nothing for so long while something waits is cut off; it comes back and resumes. */
+/** So much more may wait than two times the events' share: what the server itself says of rooms, and answers. */
+const wordsBytes = 512 * 1024
+
+/** A client that takes not a byte for so long while something waits is cut off; it comes back and resumes. */
 const stallMs = 5000
 
 /**
@@ -29,8 +29,8 @@ export class Outbox {
     this.#onStall = onStall
     engine.on('packetCreate', (packet: { readonly data?: unknown }) => {
       this.#queued += typeof packet.data === 'string' ? packet.data.length : 0
-      // Events stop at `full`; whatever grows beyond it are answers that nobody reads.
-      if (this.#waiting > 2 * this.#maxBytes) onStall()
+      // Events stop at `full`, the last of them may be as large as what waited before it; what grows beyond are answers that nobody reads.
+      if (this.#waiting > 2 * this.#maxBytes + wordsBytes) onStall()
     })
     engine.on('flush', () => {
       this.#inFlight = this.#queued
@@ -57,10 +57,13 @@ export class Outbox {
   room(): Promise<void> | undefined {
     if (this.#queued === 0 || this.#waiting < highWaterBytes) return undefined
     const engine = this.#engine
+    // The system's own clock of a connection sees a batch move that has not left as a whole: who reads slowly is not cut off.
+    // A long-polling client takes a batch with each request; the ping timeout waits for the next one.
+    const tcp = tcpOf(engine)
     return new Promise((resolve) => {
-      const stalled = setTimeout(this.#onStall, stallMs)
+      tcp?.setTimeout(stallMs).on('timeout', this.#onStall)
       const done = (): void => {
-        clearTimeout(stalled)
+        tcp?.setTimeout(0).off('timeout', this.#onStall)
         engine.off('flush', done)
         engine.off('close', done)
         resolve()

@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'socket.io'
 
 type Handshake = Socket['handshake']
@@ -38,13 +39,20 @@ export function readToken(
   }
 }
 
-/** Removes what could be a token from what stays in memory as long as the session. */
-export function forgetToken(handshake: Handshake): void {
+/** Removes what could be a token from what stays in memory as long as the session: the handshake, and the first request that Engine.IO keeps. */
+export function forgetToken({ handshake, request }: Pick<Socket, 'handshake' | 'request'>): void {
   handshake.auth = {}
   handshake.query = {}
   handshake.url = ''
-  delete handshake.headers.authorization
-  delete handshake.headers.cookie
+  forgetRequest(request)
+}
+
+/** The same for one request; of use when it has been answered. */
+export function forgetRequest(request: IncomingMessage): void {
+  delete request.headers.authorization
+  delete request.headers.cookie
+  // The query as Engine.IO (6.6) has parsed it, and the headers as they came.
+  Object.assign(request, { url: '', rawHeaders: [], _query: {} })
 }
 
 function text(value: unknown): string | undefined {

@@ -1,24 +1,13 @@
 import type { EventEntry, Stored } from '../core/entry.ts'
 import type { Hub } from '../core/hub.ts'
-import { formatOffset, parseOffset } from '../core/offset.ts'
 import { roomStream, type Stream, type Target, userStream } from '../core/target.ts'
-import { BridgeError } from '../errors.ts'
 import type { IngressRequest, IngressResponse, Route } from './route.ts'
 
-export interface HistoryOptions {
-  readonly hub: Hub
-  /** The incarnation of the log that the offsets belong to. */
-  readonly epoch: string
-}
-
-export function historyRoutes({ hub, epoch }: HistoryOptions): readonly Route[] {
+export function historyRoutes(hub: Hub): readonly Route[] {
   const show = (toStream: (request: IngressRequest) => Stream) => (request: IngressRequest, response: IngressResponse) => {
     const { after, limit } = request.query as { readonly after?: string; readonly limit: number }
-    const position = after === undefined ? undefined : parseOffset(epoch, after)
-    // An offset of another log: what came after it is not here.
-    if (after !== undefined && position === undefined) throw new BridgeError('gap')
-    const { events, upTo } = hub.history(response.locals.publisher, toStream(request), position, limit)
-    const page = `{"events":[${events.map((stored) => toJson(epoch, stored)).join(',')}],"next":${JSON.stringify(formatOffset(epoch, upTo))}}`
+    const { events, next } = hub.history(response.locals.publisher, toStream(request), after, limit)
+    const page = `{"events":[${events.map((stored) => toJson(stored, hub.offsetOf(stored.position))).join(',')}],"next":${JSON.stringify(next)}}`
     response.type('application/json').send(page)
   }
   return [
@@ -28,8 +17,8 @@ export function historyRoutes({ hub, epoch }: HistoryOptions): readonly Route[] 
 }
 
 /** The data is JSON text already and stays as it is: parsing it would cost the digits of large integers. */
-function toJson(epoch: string, { position, time, entry: { id, event, data, to } }: Stored<EventEntry>): string {
-  const rest = JSON.stringify({ id, event, offset: formatOffset(epoch, position), time, to: toTargetJson(to) })
+function toJson({ time, entry: { id, event, data, to } }: Stored<EventEntry>, offset: string): string {
+  const rest = JSON.stringify({ id, event, offset, time, to: toTargetJson(to) })
   return `${rest.slice(0, -1)},"data":${data}}`
 }
 

@@ -25,8 +25,6 @@ export { setTimeouts } from './server.ts'
 
 export interface HttpIngressOptions {
   readonly hub: Hub
-  /** The incarnation of the log that the offsets belong to. */
-  readonly epoch: string
   /** Made from the same openapi.yaml. */
   readonly parseDraft: DraftParser
   /** openapi.yaml, parsed: our own file, which the tests hold to the schema of OpenAPI 3.1. */
@@ -76,7 +74,7 @@ export function createHttpIngress(options: HttpIngressOptions): Express {
     ...userRoutes(options.hub),
     ...roomRoutes(options.hub),
     ...sessionRoutes(options.hub),
-    ...historyRoutes(options),
+    ...historyRoutes(options.hub),
     ...healthRoutes({ ...options, liveness }),
     metricsRoute(options),
     ...docsRoutes(openapi, options.openapiText),

@@ -130,6 +130,14 @@ export class EmbeddedLog implements EventLog {
     return readStreams(this.#file.store, this.#state, after, streams, limit)
   }
 
+  offsetOf(position: number): string {
+    return this.#file.runs.offsetOf(position)
+  }
+
+  positionOf(offset: string): number | undefined {
+    return this.#file.runs.positionOf(offset, this.#state.head)
+  }
+
   memberships(member: Member): ReadonlyMap<string, Membership> {
     return readMemberships(this.#file.store, member)
   }
@@ -194,11 +202,14 @@ export class EmbeddedLog implements EventLog {
     this.#condition.commitStarted()
     try {
       await this.#reserve(appendReserveBytes + this.#queuedBytes())
-      written = await this.#file.store.write(() => {
+      const { store, runs } = this.#file
+      written = await store.write(() => {
         // Taken when the transaction has begun: who came until now is in it.
         group = this.#takeGroup()
         const appends = group.map(({ prepared }) => prepared)
-        return writeAppends(this.#file.store.tables, this.#state, appends, this.#options.now(), this.#options.dedupeWindowMs)
+        const result = writeAppends(store.tables, this.#state, appends, this.#options.now(), this.#options.dedupeWindowMs)
+        if (result.stored.length > 0 && runs.isNew(this.#state.head)) runs.record(store.tables, this.#state.first)
+        return result
       })
     } catch (error) {
       // The transaction did not begin: those who were to be in it must not wait for ever.

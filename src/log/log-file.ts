@@ -1,4 +1,4 @@
-import { randomBytes, randomInt } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { open, rename, rm, writeFile } from 'node:fs/promises'
 import { z } from 'zod'
@@ -6,6 +6,7 @@ import { BridgeError } from '../errors.ts'
 import { type DataFolder, statIfThere, syncFolder } from './data-folder.ts'
 import { checkPages, type Rows } from './page-check.ts'
 import { Reserve } from './reserve.ts'
+import { beginRuns, Runs, randomName } from './runs.ts'
 import { emptyState, encodeState } from './state.ts'
 import { formatKey, Store, stateKey } from './store.ts'
 
@@ -32,6 +33,7 @@ export interface LogFile {
   readonly store: Store
   readonly reserve: Reserve
   readonly identity: LogIdentity
+  readonly runs: Runs
   close(): Promise<void>
 }
 
@@ -45,7 +47,7 @@ export async function openLogFile(folder: DataFolder, durability: 'disk' | 'proc
   const identity = survived ? { epoch: row.epoch, secret: row.secret } : newIdentity()
   await allocateLockFile(folder.file)
   const reserve = await Reserve.open(folder.file)
-  const store = await openStore(folder.file, durability, identity).catch(async (error: unknown) => {
+  const { store, runs } = await openStore(folder.file, durability, identity).catch(async (error: unknown) => {
     await reserve.close()
     throw error
   })
@@ -53,6 +55,7 @@ export async function openLogFile(folder: DataFolder, durability: 'disk' | 'proc
     store,
     reserve,
     identity: { epoch: identity.epoch, secret: Buffer.from(identity.secret, 'hex') },
+    runs,
     close: async () => {
       await reserve.close()
       await close(store, identity, durability)
@@ -60,12 +63,17 @@ export async function openLogFile(folder: DataFolder, durability: 'disk' | 'proc
   }
 }
 
-async function openStore(file: string, durability: 'disk' | 'process', identity: z.infer<typeof identitySchema>): Promise<Store> {
+async function openStore(
+  file: string,
+  durability: 'disk' | 'process',
+  identity: z.infer<typeof identitySchema>,
+): Promise<Pick<LogFile, 'store' | 'runs'>> {
   const store = new Store(file, durability === 'disk')
   try {
     await putFormat(store, durability === 'disk' ? identity : { ...identity, unsynced: bootId() })
+    await beginRuns(store)
     if (durability === 'process') await store.sync()
-    return store
+    return { store, runs: Runs.load(store, identity.epoch, (store.state() ?? emptyState).head) }
   } catch (error) {
     await store.close()
     throw error
@@ -118,8 +126,7 @@ async function putFormat(store: Store, identity: z.infer<typeof identitySchema>)
 }
 
 function newIdentity(): z.infer<typeof identitySchema> {
-  const letters = 'abcdefghijklmnopqrstuvwxyz0123456789'
-  return { epoch: Array.from({ length: 10 }, () => letters[randomInt(letters.length)]).join(''), secret: randomBytes(32).toString('hex') }
+  return { epoch: randomName(10), secret: randomBytes(32).toString('hex') }
 }
 
 async function readMeta(folder: DataFolder): Promise<Rows | undefined> {

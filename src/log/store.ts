@@ -34,6 +34,8 @@ export interface Tables {
   readonly idOrder: Table
   /** Member and room -> membership. */
   readonly members: Table
+  /** First position -> id of the run that gave it out. */
+  readonly runs: Table
 }
 
 export const stateKey = Buffer.from('state')
@@ -73,6 +75,7 @@ export class Store {
       ids: table('ids'),
       idOrder: table('id-order'),
       members: table('members'),
+      runs: table('runs'),
     }
     this.#snapshot = this.#root.useReadTransaction()
   }

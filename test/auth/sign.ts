@@ -44,7 +44,7 @@ export const now = 1_800_000_000
 export const secret = randomBytes(64).toString('base64url')
 
 /** A verifier of HS256 with `secret`, unless told otherwise. */
-export function verifier(options: Partial<TokenOptions> = {}) {
+function verifier(options: Partial<TokenOptions> = {}) {
   return createTokenVerifier({
     keys: [parseSecret(secret, 'utf8')],
     algorithms: [],

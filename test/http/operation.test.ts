@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import supertest from 'supertest'
 import { expect, test } from 'vitest'
 import { startIngress } from './start-ingress.ts'
 
@@ -89,10 +90,11 @@ test('openapi.yaml is served as it is', async () => {
 test('every answer carries the headers that keep browsers from guessing', async () => {
   await using ingress = await startIngress()
   for (const path of ['/livez', '/v1/events', '/nowhere', '/docs']) {
-    const { headers } = await ingress.call('GET', path)
-    expect(headers.get('x-content-type-options')).toBe('nosniff')
-    expect(headers.get('content-security-policy')).toContain("default-src 'none'")
-    expect(headers.get('x-powered-by')).toBeNull()
+    const { headers } = await supertest(ingress.url)
+      .get(path)
+      .expect('X-Content-Type-Options', 'nosniff')
+      .expect('Content-Security-Policy', /default-src 'none'/)
+    expect(headers).not.toHaveProperty('x-powered-by')
   }
 })
 

@@ -72,7 +72,6 @@ export async function startIngress(overrides: Partial<HttpIngressOptions> = {}):
   const maxEventBytes = overrides.maxEventBytes ?? 262_144
   const app = createHttpIngress({
     hub,
-    epoch: log.epoch,
     parseDraft: createDraftParser(openapi, { maxEventBytes }),
     openapi,
     openapiText,

@@ -12,6 +12,7 @@ test('a process that is killed while it writes loses no entry that it acknowledg
 }, async () => {
   const folder = newFolder()
   const acknowledged = new Map<number, string>()
+  const offsets = new Map<string, number>()
   let epoch: unknown
   for (let round = 0; round < rounds; round++) {
     const process = new LogProcess(folder, { durability: round % 4 === 3 ? 'process' : 'disk' })
@@ -32,6 +33,7 @@ test('a process that is killed while it writes loses no entry that it acknowledg
       const position = Number(said.position)
       expect(acknowledged.has(position)).toBe(false)
       acknowledged.set(position, String(said.id))
+      offsets.set(String(said.offset), position)
       expect(position).toBeGreaterThan(last.get(said.caller) ?? 0)
       last.set(said.caller, position)
     }
@@ -47,6 +49,7 @@ test('a process that is killed while it writes loses no entry that it acknowledg
   }
   expect(acknowledged.size).toBeGreaterThan(rounds)
   expect([...acknowledged].filter(([position, id]) => found.get(position) !== id)).toEqual([])
+  expect([...offsets].filter(([offset, position]) => log.positionOf(offset) !== position || log.offsetOf(position) !== offset)).toEqual([])
   // Dense: nothing was half-written either.
   expect([...found.keys()]).toEqual(Array.from({ length: log.head() }, (_, n) => n + 1))
   const ids = [...acknowledged].slice(-100)

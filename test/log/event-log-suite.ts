@@ -5,7 +5,7 @@ import type { EventLog } from '../../src/core/event-log.ts'
 import { roomStream, sessionStream, userStream } from '../../src/core/target.ts'
 import { disconnect, entriesOf, eventTo, membership, onlyPosition, positionsOf, readPositions, until } from './entries.ts'
 
-export interface LogSetup {
+interface LogSetup {
   /** The same place is the same log, also after it was closed. */
   readonly place: string
   readonly now: () => number
@@ -17,8 +17,14 @@ export interface LogSetup {
 
 const day = 86_400_000
 
+/** How the logs of one implementation are opened, and how the data of a closed one is copied to another place, as for a backup. */
+interface LogKind {
+  open(setup: LogSetup): Promise<EventLog>
+  copy(from: string, to: string): Promise<void>
+}
+
 /** The guarantees of the port, which every implementation owes. */
-export function describeEventLog(name: string, openLog: (setup: LogSetup) => Promise<EventLog>): void {
+export function describeEventLog(name: string, kind: LogKind): void {
   describe(name, () => {
     const opened: EventLog[] = []
     let place = ''
@@ -26,7 +32,7 @@ export function describeEventLog(name: string, openLog: (setup: LogSetup) => Pro
     let failures: unknown[] = []
 
     async function open(more: Partial<LogSetup> = {}): Promise<EventLog> {
-      const log = await openLog({
+      const log = await kind.open({
         place,
         now: () => clock,
         retentionAgeMs: day,
@@ -133,6 +139,99 @@ export function describeEventLog(name: string, openLog: (setup: LogSetup) => Pro
         const [one, other] = [await open(), await open({ place: crypto.randomUUID() })]
         expect(one.epoch).not.toBe(other.epoch)
         expect(one.secret).not.toEqual(other.secret)
+      })
+    })
+
+    describe('offsets', () => {
+      const append = async (log: EventLog, count: number) => positionsOf(await log.append(Array.from({ length: count }, () => eventTo('r'))))
+      const offsetsUpTo = (log: EventLog) => Array.from({ length: log.head() + 1 }, (_, position) => log.offsetOf(position))
+
+      test('stay what they are, and good, across restarts', async () => {
+        let given: readonly string[] = []
+        for (let round = 0; round < 5; round++) {
+          const log = await open()
+          expect(offsetsUpTo(log)).toEqual(given.length === 0 ? [log.offsetOf(0)] : given)
+          await append(log, 2)
+          given = offsetsUpTo(log)
+          expect(given.map((offset) => log.positionOf(offset))).toEqual(given.map((_, position) => position))
+          await log.close()
+        }
+        expect(new Set(given).size).toBe(11)
+        for (const offset of given) expect(offset).toMatch(/^[a-z0-9]+-\d+$/)
+      })
+
+      test('of another log, ahead of this one, in another spelling or made up are none', async () => {
+        const [log, other] = [await open(), await open({ place: crypto.randomUUID() })]
+        await append(log, 2)
+        await append(other, 2)
+        const [run = ''] = log.offsetOf(2).split('-')
+        expect(log.positionOf(`${run}-2`)).toBe(2)
+        const wrong = ['3', '02', '+2', '-2', '2.0', '2e0', ' 2', '2\n', '', '2-', '99999999999999999999'].map((position) => `${run}-${position}`)
+        for (const offset of [...offsetsUpTo(other), ...wrong, '', '-', '-2', run, '2', `${log.epoch}-2`, `x${run}-2`, run.slice(1)])
+          expect([offset, log.positionOf(offset)]).toEqual([offset, undefined])
+      })
+
+      test('of what came after a copy that was put back are none, also when the log has got as far again', async () => {
+        const backup = crypto.randomUUID()
+        const log = await open()
+        await append(log, 3)
+        const before = offsetsUpTo(log)
+        await log.close()
+        await kind.copy(place, backup)
+        const lost: string[] = []
+        for (let round = 0; round < 3; round++) {
+          const goesOn = await open()
+          await append(goesOn, 2)
+          lost.push(...offsetsUpTo(goesOn).slice(before.length))
+          await goesOn.close()
+        }
+        for (let round = 0; round < 3; round++) {
+          const restored = await open({ place: backup })
+          for (let count = 0; count < 10; count += 5) {
+            expect(lost.map((offset) => restored.positionOf(offset))).toEqual(lost.map(() => undefined))
+            expect(before.map((offset) => restored.positionOf(offset))).toEqual(before.map((_, position) => position))
+            await append(restored, 5)
+          }
+          await restored.close()
+        }
+      })
+
+      test('of an idle log stay good, however often it is opened, also when it has been emptied', async () => {
+        for (const count of [0, 2]) {
+          const log = await open()
+          await append(log, count)
+          clock += day
+          await until(() => log.first() === log.head() + 1)
+          const head = log.head()
+          const offset = log.offsetOf(head)
+          await log.close()
+          for (let round = 0; round < 20; round++) {
+            const idle = await open()
+            expect([idle.offsetOf(head), idle.positionOf(offset)]).toEqual([offset, head])
+            await idle.close()
+          }
+          const again = await open()
+          const [next] = await append(again, 1)
+          expect(again.positionOf(offset)).toBe(head)
+          expect(readPositions(again.read(head, [roomStream('r')], 10))).toEqual([next])
+          await again.close()
+        }
+      })
+
+      test('are good as long as what comes after them is kept', async () => {
+        const given: string[] = []
+        for (let round = 0; round < 12; round++) {
+          const log = await open({ retentionEvents: 5 })
+          given[log.head()] = log.offsetOf(log.head())
+          for (const position of await append(log, 1 + (round % 3))) given[position] = log.offsetOf(position)
+          await until(() => log.head() - log.first() < 5)
+          const isGood = (offset: string) => {
+            const position = log.positionOf(offset)
+            return position !== undefined && !log.read(position, ['all'], 1).gap
+          }
+          expect(given.map(isGood)).toEqual(given.map((_, position) => position >= log.first() - 1))
+          await log.close()
+        }
       })
     })
 

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { cpSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll } from 'vitest'
@@ -15,6 +15,11 @@ export function folderNamed(name: string): string {
 
 export function newFolder(): string {
   return folderNamed(crypto.randomUUID())
+}
+
+/** As a snapshot of the file system would, if nothing is written meanwhile. */
+export function copyFolder(from: string, to: string): void {
+  cpSync(from, to, { recursive: true, filter: (path) => !path.endsWith('.sock') })
 }
 
 afterAll(() => {

@@ -39,7 +39,7 @@ try {
     const entry = eventTo('r', { data: JSON.stringify('x'.repeat(bytes)), digest: 'd' })
     try {
       const position = onlyPosition(await log.append([entry]))
-      return { id: entry.id, position }
+      return { id: entry.id, position, offset: log.offsetOf(position) }
     } catch (error) {
       return { code: error instanceof Error && 'code' in error ? error.code : String(error), health: log.health(), head: log.head() }
     }

@@ -2,7 +2,6 @@ import { setImmediate } from 'node:timers/promises'
 import { expect } from 'vitest'
 import type { Draft } from '../../src/core/draft.ts'
 import type { Identity } from '../../src/core/identity.ts'
-import { formatOffset, parseOffset } from '../../src/core/offset.ts'
 import { parseRoomPattern } from '../../src/core/room-pattern.ts'
 import { Session } from '../../src/core/session.ts'
 import { BridgeError } from '../../src/errors.ts'
@@ -138,7 +137,7 @@ export class Play {
     const head = log.head()
     let after: number | undefined
     if (!anew && client.session !== undefined && client.offset !== undefined) {
-      const plan = hub.planResume(client.user, client.session, formatOffset(log.epoch, client.offset))
+      const plan = hub.planResume(client.user, client.session, log.offsetOf(client.offset))
       if ('after' in plan) after = plan.after
       this.#resumes.push({ line: { login, session: client.session, head }, after: client.offset, granted: after !== undefined })
     }
@@ -214,7 +213,7 @@ export class Play {
     for (const [index, { event: name, to, except, volatile }] of drafts.entries()) {
       const result = results[index]
       if (result === undefined || result instanceof BridgeError) throw result
-      const position = parseOffset(log.epoch, result.offset) ?? 0
+      const position = log.positionOf(result.offset) ?? 0
       this.#events.push({ name, to, except, volatile, time, position, matched: result.matched })
     }
   }
@@ -233,7 +232,7 @@ export class Play {
   }
 
   #answer(offset: string, said: object): void {
-    this.#answered.push({ position: parseOffset(this.#stage.log.epoch, offset) ?? 0, said })
+    this.#answered.push({ position: this.#stage.log.positionOf(offset) ?? 0, said })
   }
 
   /** A client that asks for several things without waiting means the last one. */

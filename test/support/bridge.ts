@@ -27,7 +27,7 @@ export interface TestBridge extends Bridge {
 }
 
 /** What the ingress answers, as far as tests look at it. */
-export interface Answer {
+interface Answer {
   readonly id?: string
   readonly offset?: string
   readonly duplicate?: boolean

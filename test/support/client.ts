@@ -1,13 +1,13 @@
 import { io, type ManagerOptions, type Socket, type SocketOptions } from 'socket.io-client'
 
 /** One event as the client got it. */
-export interface Received {
+interface Received {
   readonly event: string
   readonly data: unknown
   readonly offset: string
 }
 
-export interface Refusal {
+interface Refusal {
   readonly code: string
   readonly message: string
   readonly retry: boolean
