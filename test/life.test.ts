@@ -9,8 +9,9 @@ import { describe, expect, test } from 'vitest'
 import { newFolder } from './log/folders.ts'
 import { openEmbedded } from './log/open-embedded.ts'
 import { apiKey, callIngress, login } from './support/bridge.ts'
-import { BridgeProcess, freePorts } from './support/bridge-process.ts'
+import { BridgeProcess } from './support/bridge-process.ts'
 import { connectSession, type TestSession } from './support/client.ts'
+import { freePorts } from './support/free-ports.ts'
 
 const failOnSignal = fileURLToPath(new URL('support/fail-on-signal.ts', import.meta.url))
 

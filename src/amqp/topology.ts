@@ -2,7 +2,7 @@ import type { Channel } from 'amqplib'
 import { type OpenChannel, reasonOf } from './broker-connection.ts'
 
 /** Messages with such a routing key flow from an exchange into the queue. */
-export interface Binding {
+interface Binding {
   readonly exchange: string
   readonly key: string
 }

@@ -3,7 +3,7 @@ import { BridgeError } from '../errors.ts'
 import { mayJoin, type Publisher, requireScope } from './access.ts'
 import { Delivery, type DeliveryOptions } from './delivery.ts'
 import type { Draft } from './draft.ts'
-import type { Entry, EventEntry, Member, SessionEndedEntry, Stored } from './entry.ts'
+import type { Entry, EventEntry, Member, Stored } from './entry.ts'
 import type { Appended, EventLog } from './event-log.ts'
 import type { Instruction } from './instruction.ts'
 import { type SessionInfo, toSessionInfo } from './presence.ts'
@@ -238,7 +238,7 @@ export class Hub {
     return this.#log.offsetOf(appended?.position ?? this.#log.head())
   }
 
-  #toInstructed(instruction: Instruction): Exclude<Entry, SessionEndedEntry> {
+  #toInstructed(instruction: Instruction): Exclude<Entry, { readonly kind: 'session-ended' }> {
     switch (instruction.kind) {
       case 'event':
         return this.#toEntry(instruction.draft)

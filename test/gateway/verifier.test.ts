@@ -30,7 +30,7 @@ async function startGateway(verify: (token: string) => Promise<{ user: string; r
     now,
     onFailure,
   })
-  const { observer } = createMetrics({ sessions: () => 0, onFailure })
+  const { observer } = createMetrics({ sessions: () => 0, unackedMessages: () => 0, onFailure })
   const hub = new Hub({ log, observer, now, newId: () => '', retentionAgeMs: 300_000, maxRoomsPerSession: 10 })
   const gateway = new Gateway({
     hub,
