@@ -6,9 +6,9 @@ import { expect, test } from 'vitest'
 import { apiKey, callIngress, login } from './support/bridge.ts'
 import { BridgeProcess } from './support/bridge-process.ts'
 import { connectSession, type TestSession } from './support/client.ts'
-import { startCuttingProxy } from './support/cutting-proxy.ts'
 import { freePorts } from './support/free-ports.ts'
 import { createRandom, type Random } from './support/random.ts'
+import { startTcpProxy } from './support/tcp-proxy.ts'
 
 const kills = 22
 const users = ['ada', 'ben', 'cem', 'dea'] as const
@@ -171,10 +171,10 @@ test('what is accepted arrives, once and in order, whatever is killed or cut mea
 
   let bridge = new BridgeProcess(settings, { directory })
   await bridge.ready()
-  await using proxy = await startCuttingProxy(publicPort)
+  await using proxy = await startTcpProxy({ host: '127.0.0.1', port: publicPort })
   for (const user of byBackend)
     expect(await callIngress(privateUrl, 'PUT', `/v1/rooms/${rooms.backend}/users/${user}`)).toMatchObject({ status: 202 })
-  const clients = await startClients(proxy.url)
+  const clients = await startClients(`http://127.0.0.1:${proxy.port}`)
   const failure = new AbortController()
   const pause = (min: number, max: number): Promise<void> => setTimeout(random.between(min, max), undefined, { signal: failure.signal })
   const publishers = ['orders', 'chat', 'import'].map((name) => new Publisher(name, privateUrl, random, failure.signal))

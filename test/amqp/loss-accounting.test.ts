@@ -7,7 +7,6 @@ import { login } from '../support/bridge.ts'
 import { BridgeProcess } from '../support/bridge-process.ts'
 import { type Broker, startBroker } from '../support/broker.ts'
 import { connectSession, type TestSession } from '../support/client.ts'
-import { startCuttingProxy } from '../support/cutting-proxy.ts'
 import { freePorts } from '../support/free-ports.ts'
 import { createRandom, type Random } from '../support/random.ts'
 import { startTcpProxy } from '../support/tcp-proxy.ts'
@@ -108,10 +107,10 @@ test('what the broker confirmed arrives, once and in order, or stands in the dea
     AMQP_URL: broker.urlFor({ port: toBroker.port }),
     ...names.settings,
   }
-  await using toClients = await startCuttingProxy(publicPort)
+  await using toClients = await startTcpProxy({ host: '127.0.0.1', port: publicPort })
   let bridge = new BridgeProcess(settings, { directory })
   await bridge.said('the AMQP consumer is attached')
-  const clients = await startClients(toClients.url)
+  const clients = await startClients(`http://127.0.0.1:${toClients.port}`)
   const publisher = new InsistentPublisher(broker.url)
   publisher.start()
 

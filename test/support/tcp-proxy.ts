@@ -9,8 +9,8 @@ export interface TcpProxy {
   readonly connections: number
   /** How many connections were taken since it started. */
   readonly accepted: number
-  /** Ends every connection with a reset on both sides; new ones pass. */
-  cut(): void
+  /** Ends connections with a reset on both sides, all of them unless told which; new ones pass. Returns how many. */
+  cut(picked?: () => boolean): number
   /** Takes connections and bytes and passes on nothing, on open connections too, until `restore`. */
   blackHole(): void
   /** Resets every connection and every attempt, until `restore`. */
@@ -26,8 +26,10 @@ export async function startTcpProxy(target: { readonly host: string; readonly po
   const pairs = new Set<readonly [Socket, Socket]>()
   let mode: 'pass' | 'swallow' | 'refuse' = 'pass'
   let accepted = 0
-  const cut = (): void => {
-    for (const pair of pairs) for (const socket of pair) socket.resetAndDestroy()
+  const cut = (picked = () => true): number => {
+    const chosen = [...pairs].filter(picked)
+    for (const pair of chosen) for (const socket of pair) socket.resetAndDestroy()
+    return chosen.length
   }
 
   const server = createServer({ noDelay: true, allowHalfOpen: true }, (near) => {
