@@ -90,7 +90,7 @@ export async function startBridge(config: Config, logger: Logger): Promise<Bridg
         { name: 'started', ...(started ? {} : { failure: 'the bridge is starting' }) },
         { name: 'log', ...(health.appendable ? {} : { failure: health.reason }) },
         ...(amqp === undefined ? [] : [amqp.check()]),
-        { name: 'draining', ...(draining ? { failure: 'the bridge is shutting down' } : {}) },
+        { name: 'not_draining', ...(draining ? { failure: 'the bridge is shutting down' } : {}) },
       ]
     }
     const ingress = createServer(

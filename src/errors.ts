@@ -11,7 +11,7 @@ const CODES = {
   token_signature: { status: 401, retryable: false, text: 'The login token was not signed by a trusted key.' },
   token_issuer: { status: 401, retryable: false, text: 'The login token comes from another issuer.' },
   token_audience: { status: 401, retryable: false, text: 'The login token is meant for another audience.' },
-  token_claims: { status: 401, retryable: false, text: 'The login token lacks a claim that is needed here.' },
+  token_claims: { status: 401, retryable: false, text: 'The login token lacks a claim that is needed here, or has one of the wrong kind.' },
   token_revoked: { status: 401, retryable: false, text: 'The login token has been revoked.' },
   session_limit: { status: 429, retryable: true, text: 'This user has too many open sessions.' },
   rate_limited: { status: 429, retryable: true, text: 'Too many requests.' },

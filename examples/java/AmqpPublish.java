@@ -74,7 +74,8 @@ public final class AmqpPublish {
         private Channel channel;
 
         Publisher(String url, String exchange) throws Exception {
-            factory.setUri(url);
+            // "amqp://host/" would be the virtual host without a name.
+            factory.setUri(url.strip().replaceAll("/+$", ""));
             factory.setConnectionTimeout(2000);
             // A publish that fails is repeated here, with the same id; recovery behind our back would not do that.
             factory.setAutomaticRecoveryEnabled(false);

@@ -14,8 +14,9 @@ import java.util.UUID;
  * library for it: use yours (Jackson, Gson). Reads SIDECAST_URL and SIDECAST_API_KEY. Run: java Publish.java [user]
  */
 public final class Publish {
-    private static final String SIDECAST = Optional.ofNullable(System.getenv("SIDECAST_URL")).orElse("http://127.0.0.1:3001");
-    private static final String KEY = Optional.ofNullable(System.getenv("SIDECAST_API_KEY")).orElse("");
+    private static final String SIDECAST =
+        Optional.ofNullable(System.getenv("SIDECAST_URL")).orElse("http://127.0.0.1:3001").strip().replaceAll("/+$", "");
+    private static final String KEY = Optional.ofNullable(System.getenv("SIDECAST_API_KEY")).orElse("").strip();
     private static final int ATTEMPTS = 3;
 
     // HTTP/1.1: over plain HTTP the client would otherwise ask for an upgrade to HTTP/2 first.
@@ -45,6 +46,7 @@ public final class Publish {
 
     /** Posts, and tries again for as long as that can help: no answer at all, 429, or a failure of the server. */
     static String post(String path, String body) throws IOException, InterruptedException {
+        if (KEY.isEmpty()) throw new IOException("SIDECAST_API_KEY is not set");
         HttpRequest request = HttpRequest.newBuilder(URI.create(SIDECAST + path))
             .timeout(Duration.ofSeconds(3))
             .header("Content-Type", "application/json")

@@ -17,7 +17,8 @@ foreach ([__DIR__ . '/vendor/autoload.php', '/usr/share/php/PhpAmqpLib/autoload.
 /** A channel on which the broker confirms. */
 function sidecast_amqp_channel(string $url): AMQPChannel
 {
-    $at = parse_url($url);
+    $at = parse_url(trim($url));
+    if (!isset($at['host'])) throw new InvalidArgumentException('The address of the broker must be amqp://user:password@host:port/vhost');
     $part = fn (string $name, string $default) => rawurldecode((string) ($at[$name] ?? $default));
     $connection = new AMQPStreamConnection(
         $part('host', '127.0.0.1'),

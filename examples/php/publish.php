@@ -15,11 +15,13 @@ function sidecast_publish(string $event, $data, array $to, ?string $id = null): 
 /** Posts, and tries again for as long as that can help: no answer at all, 429, or a failure of the server. */
 function sidecast_post(string $path, array $body, int $attempts = 3): array
 {
+    $key = trim((string) getenv('SIDECAST_API_KEY'));
+    if ($key === '') throw new RuntimeException('SIDECAST_API_KEY is not set, or not passed on to PHP (php-fpm: clear_env)');
     for ($attempt = 1; ; $attempt++) {
-        $curl = curl_init((getenv('SIDECAST_URL') ?: 'http://127.0.0.1:3001') . $path);
+        $curl = curl_init(rtrim(getenv('SIDECAST_URL') ?: 'http://127.0.0.1:3001', "/ \n") . $path);
         curl_setopt_array($curl, [
             CURLOPT_POSTFIELDS => json_encode($body, JSON_THROW_ON_ERROR | JSON_PRESERVE_ZERO_FRACTION),
-            CURLOPT_HTTPHEADER => ['Content-Type: application/json', 'Authorization: Bearer ' . getenv('SIDECAST_API_KEY')],
+            CURLOPT_HTTPHEADER => ['Content-Type: application/json', "Authorization: Bearer $key"],
             CURLOPT_RETURNTRANSFER => true,
             CURLOPT_CONNECTTIMEOUT_MS => 1000,
             CURLOPT_TIMEOUT_MS => 3000, // A page must not hang because events cannot be sent.
@@ -32,8 +34,7 @@ function sidecast_post(string $path, array $body, int $attempts = 3): array
             usleep(200_000 * $attempt);
             continue;
         }
-        $fields = array_map(fn (array $error) => " {$error['pointer']}: {$error['detail']}.", $answer['errors'] ?? []);
-        $problem = $text === false ? curl_error($curl) : ($answer['detail'] ?? 'no problem+json: is this Sidecast?') . implode('', $fields);
+        $problem = $text === false ? curl_error($curl) : ($answer['detail'] ?? $answer['title'] ?? 'no problem+json: is this Sidecast?');
         throw new RuntimeException("Sidecast, $path: " . ($answer['code'] ?? "HTTP $status") . ", $problem", $status);
     }
 }

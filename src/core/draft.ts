@@ -121,6 +121,13 @@ function toFieldErrors(errors: readonly ErrorObject[]): readonly FieldError[] {
   )
 }
 
+/** PHP makes an object of a list with gaps (`array_filter`, `array_unique`), and a list of an empty array. */
+function toCure(pointer: string, types: readonly unknown[], data: unknown): string {
+  if (pointer === '/to' && Array.isArray(data)) return ': name users, rooms or sessions, or set all to true'
+  const isObject = typeof data === 'object' && data !== null && !Array.isArray(data) && !isRawNumber(data)
+  return types.includes('array') && isObject ? ' (in PHP: array_values())' : ''
+}
+
 const typeWords: Readonly<Record<string, string>> = {
   string: 'a string',
   integer: 'an integer',
@@ -141,7 +148,10 @@ function toFieldError({ keyword, instancePath, params, data, message, parentSche
     case 'type': {
       const types: readonly unknown[] = [params.type].flat()
       if (isRawNumber(data) && types.includes('integer')) return { pointer, detail: tooLarge }
-      return { pointer, detail: `must be ${types.map((type) => typeWords[String(type)] ?? String(type)).join(' or ')}` }
+      return {
+        pointer,
+        detail: `must be ${types.map((type) => typeWords[String(type)] ?? String(type)).join(' or ')}${toCure(pointer, types, data)}`,
+      }
     }
     case 'minimum':
     case 'maximum':

@@ -259,7 +259,10 @@ export class Hub {
 
   #toPublished(entry: EventEntry, appended: Appended | undefined): Published | BridgeError {
     if (appended === undefined) return new BridgeError('internal')
-    if (appended.outcome === 'conflict') return new BridgeError('id_reused', `the id ${entry.id} stands at another event`)
+    if (appended.outcome === 'conflict') {
+      const cure = 'use a new id, or repeat exactly the same event'
+      return new BridgeError('id_reused', `the id ${entry.id} was used before, within the dedupe window, for an event with other content: ${cure}`)
+    }
     const duplicate = appended.outcome === 'duplicate'
     return { id: entry.id, offset: this.#log.offsetOf(appended.position), duplicate, matched: this.#matchedAt(appended.position, entry) }
   }

@@ -186,5 +186,6 @@ class LimitedWebSocketServer extends WebSocketServer {
 function refuseOther(_request: IncomingMessage, response: ServerResponse): void {
   const { code, status, text } = new BridgeError('not_found')
   response.writeHead(status, { 'content-type': 'application/problem+json', 'x-content-type-options': 'nosniff' })
-  response.end(JSON.stringify({ type: `urn:sidecast:error:${code}`, title: text, status, code }))
+  const detail = 'This is the port for browsers; publish to the private listener (SIDECAST_PRIVATE_PORT).'
+  response.end(JSON.stringify({ type: `urn:sidecast:error:${code}`, title: text, status, detail, code }))
 }

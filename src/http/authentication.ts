@@ -14,11 +14,12 @@ export type Authenticator = (request: IncomingMessage) => Publisher
 
 export function createAuthenticator(apiKeys: readonly ApiKey[]): Authenticator {
   return (request) => {
-    const presented = hash('sha256', presentedKey(request), 'buffer')
+    const key = presentedKey(request)
+    const presented = hash('sha256', key, 'buffer')
     let publisher: Publisher | undefined
     // All are compared, each in constant time, so that the time taken says nothing about any of them.
     for (const apiKey of apiKeys) if (timingSafeEqual(presented, apiKey.sha256)) publisher = apiKey
-    if (publisher === undefined) throw new BridgeError('api_key_invalid')
+    if (publisher === undefined) throw new BridgeError('api_key_invalid', toHint(key))
     return publisher
   }
 }
@@ -26,11 +27,30 @@ export function createAuthenticator(apiKeys: readonly ApiKey[]): Authenticator {
 function presentedKey({ headers }: IncomingMessage): string {
   const { authorization } = headers
   const plain = headers['x-api-key']
-  if (authorization === undefined && plain === undefined) throw new BridgeError('api_key_missing')
+  if (authorization === undefined && plain === undefined) throw new BridgeError('api_key_missing', `Send ${howToSend}.`)
   const bearer = authorization === undefined ? undefined : /^Bearer +(\S+) *$/i.exec(authorization)?.[1]
   const key = bearer ?? plain
+  if (authorization !== undefined && bearer === undefined) throw new BridgeError('api_key_invalid', toSchemeHint(authorization))
   // Two credentials that differ: whichever a proxy in front has checked, it may have been the other one.
-  if (typeof key !== 'string' || (authorization !== undefined && bearer !== key) || (plain !== undefined && plain !== key))
-    throw new BridgeError('api_key_invalid')
+  if (typeof key !== 'string' || (plain !== undefined && plain !== key))
+    throw new BridgeError('api_key_invalid', 'Authorization and X-API-Key hold different keys. Send one of them.')
   return key
+}
+
+const howToSend = 'Authorization: Bearer KEY or X-API-Key: KEY'
+
+// These go by the form of what came and never repeat it: answers end up in logs.
+
+function toSchemeHint(authorization: string): string {
+  if (/^Bearer *$/i.test(authorization)) return 'No key follows the word Bearer.'
+  if (/^Bearer /i.test(authorization)) return 'More than one word follows Bearer; a key has no spaces.'
+  if (/^Basic /i.test(authorization)) return `A user name and password (Basic) are not taken. Send ${howToSend}.`
+  return `Authorization does not begin with the word Bearer. Send ${howToSend}.`
+}
+
+function toHint(key: string): string {
+  if (key === '') return 'The key is empty.'
+  if (/^eyJ[\w-]*\.[\w-]+\./.test(key)) return 'This looks like a login token (JWT), which is for browsers. Send an API key.'
+  if (key.includes(':')) return 'This looks like name:KEY or name:KEY:scopes, as the bridge is configured. Send KEY alone.'
+  return 'The API key is not known.'
 }

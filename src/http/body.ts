@@ -6,12 +6,22 @@ import { BridgeError } from '../errors.ts'
 /** The media type without its parameters, in lower case. @throws BridgeError unsupported_media_type when there is none or it is not UTF-8 */
 export function mediaTypeOf(request: IncomingMessage): string {
   const [essence = '', ...parameters] = (request.headers['content-type'] ?? '').toLowerCase().split(';')
-  if (essence.trim() === '') throw new BridgeError('unsupported_media_type', 'The request has no Content-Type.')
+  if (essence.trim() === '') throw new BridgeError('unsupported_media_type', `The request has no Content-Type; ${cure}`)
   const charset = parameters.map((parameter) => /^\s*charset\s*=\s*"?([^"\s]*)"?\s*$/.exec(parameter)?.[1]).find((value) => value !== undefined)
   // RFC 8259, 8.1.
   if (charset !== undefined && charset !== 'utf-8' && charset !== 'utf8')
     throw new BridgeError('unsupported_media_type', 'JSON is UTF-8; no other charset is taken.')
   return essence.trim()
+}
+
+const cure = 'send application/json (a batch: also application/x-ndjson)'
+
+/** @throws BridgeError unsupported_media_type */
+export function refuseMediaType(type: string, accepted: readonly string[]): void {
+  if (accepted.includes(type)) return
+  // What is no media type is not repeated.
+  const got = /^[\w.+-]{1,60}\/[\w.+-]{1,60}$/.test(type) ? type : 'what is no media type'
+  throw new BridgeError('unsupported_media_type', `Got ${got}; ${cure}`)
 }
 
 /** A small compressed body can become a large one, so none is unpacked. @throws BridgeError unsupported_media_type */
@@ -23,6 +33,7 @@ export function refuseEncoding(request: IncomingMessage): void {
 
 /** The bytes as JSON. @throws BridgeError invalid_json */
 export function parseJsonBytes(bytes: Buffer): unknown {
+  if (bytes.byteLength === 0) throw new BridgeError('invalid_json', 'The body is empty.')
   if (!isUtf8(bytes)) throw new BridgeError('invalid_json', 'The body is not UTF-8.')
   const text = bytes.toString('utf8')
   // RFC 8259, 8.1: a sender must not add one.

@@ -7,7 +7,7 @@ import type { Observer } from '../core/observer.ts'
 import { BridgeError, toBridgeError } from '../errors.ts'
 import { checkAddress } from './address.ts'
 import { type ApiKey, createAuthenticator } from './authentication.ts'
-import { mediaTypeOf, parseJsonBytes, readBody, refuseEncoding } from './body.ts'
+import { mediaTypeOf, parseJsonBytes, readBody, refuseEncoding, refuseMediaType } from './body.ts'
 import { docsRoutes } from './docs.ts'
 import { eventRoutes } from './events.ts'
 import { type Checks, healthRoutes } from './health.ts'
@@ -103,7 +103,7 @@ export function createHttpIngress(options: HttpIngressOptions): Express {
 }
 
 /** What every route goes through before its parameters are checked and its handler is called. */
-function createSteps({ apiKeys, draining }: HttpIngressOptions, timeoutMs: number) {
+function createSteps({ apiKeys, draining, openapi }: HttpIngressOptions, timeoutMs: number) {
   const authenticate = createAuthenticator(apiKeys)
   return {
     admit: (route: Route) => (request: IngressRequest, response: IngressResponse, next: NextFunction) => {
@@ -116,19 +116,21 @@ function createSteps({ apiKeys, draining }: HttpIngressOptions, timeoutMs: numbe
       if (route.appends && draining()) throw new BridgeError('draining')
       next()
     },
-    readBody:
-      ({ maxBodyBytes }: Route) =>
-      async (request: IngressRequest, _response: IngressResponse, next: NextFunction) => {
+    readBody: ({ path, maxBodyBytes }: Route) => {
+      const accepted = Object.keys((openapi as OpenapiDocument).paths[path]?.post?.requestBody?.content ?? {})
+      return async (request: IngressRequest, _response: IngressResponse, next: NextFunction) => {
         // The validator compiles and keeps a schema for every content type that it sees: parameters would let a caller fill the memory.
         if (maxBodyBytes === undefined) delete request.headers['content-type']
         else {
           refuseEncoding(request)
           const type = mediaTypeOf(request)
+          refuseMediaType(type, accepted)
           request.headers['content-type'] = type
           if (type === 'application/json') request.body = parseJsonBytes(await readBody(request, { maxBytes: maxBodyBytes, timeoutMs }))
         }
         next()
-      },
+      }
+    },
   }
 }
 

@@ -22,6 +22,8 @@ const told: ReadonlySet<ErrorCode> = new Set([
   'event_too_large',
   'id_reused',
   'unsupported_media_type',
+  'api_key_missing',
+  'api_key_invalid',
   'scope_missing',
   'method_not_allowed',
 ])

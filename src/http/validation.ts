@@ -5,7 +5,7 @@ import { type OpenapiDocument, resolve } from './openapi-document.ts'
 import type { Step } from './route.ts'
 
 /**
- * Checks parameters, content types and the shape of a batch against openapi.yaml, but no events: those pass `parseDraft`, once, as on every ingress.
+ * Checks parameters and the shape of a batch against openapi.yaml, but no events: those pass `parseDraft`, once, as on every ingress.
  * For requests that have matched a route.
  */
 export function createRequestValidator(document: OpenapiDocument): Step {
@@ -34,7 +34,6 @@ function toCheckedDocument(document: OpenapiDocument): object {
 
 /** What the validator throws, in our words; undefined when it comes from elsewhere. */
 export function toValidationError(thrown: unknown, document: OpenapiDocument): BridgeError | undefined {
-  if (thrown instanceof validatorErrors.UnsupportedMediaType) return new BridgeError('unsupported_media_type')
   if (!(thrown instanceof validatorErrors.BadRequest)) return undefined
   const found = (thrown.errors ?? []).map(({ path, message, errorCode }) => ({ path, message, keyword: errorCode?.split('.')[0] }))
   const errors = found.map(({ path, message, keyword }): FieldError => {

@@ -66,6 +66,18 @@ describe.each(languages)('the $language example', ({ program, file }) => {
     expect(proxy.passed).toHaveLength(1)
   })
 
+  test('takes an address that ends with a slash and a key that ends with a newline', async () => {
+    await using bridge = await startTestBridge()
+    const { output, errors } = await publish(`${bridge.privateUrl}/`, `${apiKey}\n`)
+    expect(output, errors).toContain('published')
+  })
+
+  test('says that there is no key, instead of sending none', async () => {
+    const { exitCode, errors } = await publish('http://127.0.0.1:1', '')
+    expect(errors).toContain('SIDECAST_API_KEY is not set')
+    expect(exitCode).toBe(1)
+  })
+
   test('says that nobody answers when the bridge is not there', async () => {
     const { exitCode, errors } = await publish('http://127.0.0.1:1')
     expect(errors).toMatch(/connect/i)
@@ -86,6 +98,12 @@ describe.each(languages)('the $language example', ({ program, file }) => {
     expect(errors).toContain('log_unavailable')
     expect(exitCode).toBe(1)
   })
+})
+
+test('the PHP example says each thing that is wrong once', async () => {
+  await using bridge = await startTestBridge()
+  const { errors } = await runProgram('php', ['examples/php/publish.php'], { SIDECAST_URL: bridge.privateUrl, SIDECAST_API_KEY: apiKey })
+  expect(errors.match(/must be a letter/g)).toHaveLength(1)
 })
 
 test('a login token made by the PHP example opens a session with its user and rooms', async () => {

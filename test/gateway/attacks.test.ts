@@ -454,6 +454,9 @@ test('the public listener has nothing but Socket.IO, whatever the key', async ()
     }
   }
   for (const path of paths) expect(await answer('POST', path)).toBe(404)
+  expect(await (await fetch(`${bridge.publicUrl}/v1/events`, { method: 'POST' })).json()).toMatchObject({
+    detail: expect.stringContaining('SIDECAST_PRIVATE_PORT'),
+  })
   for (const method of ['TRACE', 'POST', 'DELETE', 'PROPFIND']) expect(await answer(method, '/socket.io/?EIO=4&transport=polling')).toBe(400)
   const tunnel = request(bridge.publicUrl, { method: 'CONNECT', path: new URL(bridge.privateUrl).host })
   await expect(once(tunnel.end(), 'connect')).rejects.toThrow()

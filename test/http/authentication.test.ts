@@ -49,6 +49,32 @@ test('a key that is not known is refused, and the answer does not repeat it', as
   }
 })
 
+test('what is wrong with the form of a credential is told, and the credential is not repeated', async () => {
+  await using ingress = await startIngress()
+  const token = jwt.sign({ sub: '42' }, fullKey)
+  const basic = Buffer.from(`shop:${fullKey}`).toString('base64')
+  const cases: readonly (readonly [headers: Readonly<Record<string, string>>, detail: string, secret: string])[] = [
+    [{ authorization: `Basic ${basic}` }, '(Basic) are not taken', basic],
+    [{ authorization: fullKey }, 'does not begin with the word Bearer', fullKey],
+    [{ authorization: 'Bearer ' }, 'No key follows', fullKey],
+    [{ authorization: `Bearer ${fullKey} x` }, 'More than one word', fullKey],
+    [{ authorization: `Bearer shop:${fullKey}` }, 'looks like name:KEY', fullKey],
+    [{ 'x-api-key': `shop:${fullKey}:publish` }, 'looks like name:KEY', fullKey],
+    [{ authorization: `Bearer ${token}` }, 'looks like a login token', token],
+    [{ authorization: `Bearer ${fullKey}`, 'x-api-key': keyOf('read') }, 'hold different keys', fullKey],
+    [{ 'x-api-key': '' }, 'The key is empty', fullKey],
+    [{ 'x-api-key': 'wrong' }, 'The API key is not known.', 'wrong'],
+  ]
+  for (const [headers, detail, secret] of cases) {
+    const response = await fetch(`${ingress.url}/v1/users/7`, { headers })
+    const text = await response.text()
+    expect(JSON.parse(text)).toMatchObject({ status: 401, code: 'api_key_invalid', detail: expect.stringContaining(detail) })
+    expect(text).not.toContain(secret)
+  }
+  const { detail } = (await (await fetch(`${ingress.url}/v1/users/7`)).json()) as { detail: string }
+  expect(detail).toBe('Send Authorization: Bearer KEY or X-API-Key: KEY.')
+})
+
 test('the login token of a browser opens nothing, whatever it claims', async () => {
   await using ingress = await startIngress()
   const token = jwt.sign({ sub: '42', scope: 'publish read admin', scopes: ['publish', 'admin'] }, fullKey)

@@ -18,6 +18,8 @@ const cases: readonly (readonly [what: string, body: unknown, pointer: string, d
   ['an unknown field with a slash', { ...good, 'a/b': 1 }, '/a~1b', 'is not a known field'],
   ['an unknown kind of target', { event: 'a', to: { user: 1 } }, '/to/user', 'is not a known field'],
   ['a user that is not in a list', { event: 'a', to: { users: 1 } }, '/to/users', 'must be an array'],
+  ['a list with gaps, from PHP', { event: 'a', to: { users: { 0: 1, 2: 3 } } }, '/to/users', 'must be an array (in PHP: array_values())'],
+  ['a target that is empty, from PHP', { event: 'a', to: [] }, '/to', 'must be an object: name users, rooms or sessions, or set all to true'],
   ['a user that is null', { event: 'a', to: { users: [null] } }, '/to/users/0', 'must be a string or an integer'],
   ['a user with a fraction', { event: 'a', to: { users: [1, 1.5] } }, '/to/users/1', 'must be a string or an integer'],
   ['a user without a name', { event: 'a', to: { users: [''] } }, '/to/users/0', name],
@@ -92,6 +94,36 @@ test('parameters that are not valid are told by their place', async () => {
   await expectErrors('GET', `/v1/users/${'x'.repeat(201)}`, '/path/user', name)
   await expectErrors('GET', '/v1/rooms/a%E2%80%8Bb', '/path/room', name)
   await expectErrors('DELETE', '/v1/sessions/a%20b', '/path/session', 'must be the id of a session')
-  await expectErrors('POST', '/v1/events?dry_run=maybe', '/query/dry_run', 'must be')
+  await expectErrors('POST', '/v1/events?dry_run=maybe', '/query/dry_run', 'must be true or false')
   await expectErrors('POST', '/v1/events', '/headers/idempotency-key', 'visible', { 'idempotency-key': 'a b' })
+})
+
+test('a body without anything in it is told from one that is not JSON', async () => {
+  await using ingress = await startIngress()
+  for (const path of ['/v1/events', '/v1/events/batch']) {
+    const { json } = await ingress.call('POST', path, { headers: { 'content-type': 'application/json' } })
+    expect(json).toMatchObject({ status: 400, code: 'invalid_json', detail: 'The body is empty.' })
+  }
+})
+
+test('another content type is answered with those that are taken', async () => {
+  await using ingress = await startIngress()
+  const cure = 'send application/json (a batch: also application/x-ndjson)'
+  const detailOf = async (path: string, type: string) =>
+    (await ingress.call('POST', path, { body: 'a=1', headers: { 'content-type': type } })).json.detail
+  // What curl, and PHP with it, sends when nothing is said.
+  expect(await detailOf('/v1/events', 'application/x-www-form-urlencoded')).toBe(`Got application/x-www-form-urlencoded; ${cure}`)
+  expect(await detailOf('/v1/events', 'application/x-ndjson')).toBe(`Got application/x-ndjson; ${cure}`)
+  expect(await detailOf('/v1/events/batch', 'text/plain; charset=utf-8')).toBe(`Got text/plain; ${cure}`)
+  expect(await detailOf('/v1/events', '<script>')).toBe(`Got what is no media type; ${cure}`)
+})
+
+test('an id that is used for another event is answered with what to do', async () => {
+  await using ingress = await startIngress()
+  await ingress.call('POST', '/v1/events', { body: { ...good, id: 'k' } })
+  const { json } = await ingress.call('POST', '/v1/events', { body: { ...good, id: 'k', data: 1 } })
+  expect(json).toMatchObject({
+    code: 'id_reused',
+    detail: 'the id k was used before, within the dedupe window, for an event with other content: use a new id, or repeat exactly the same event',
+  })
 })

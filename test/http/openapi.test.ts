@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { Validator } from '@seriousme/openapi-schema-validator'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import { expect, test } from 'vitest'
@@ -64,6 +65,7 @@ test('openapi.yaml is valid OpenAPI 3.1', async () => {
   const result = await new Validator().validate(openapiText)
   expect(result.errors ?? []).toEqual([])
   expect(result.valid).toBe(true)
+  expect(document.info.version).toBe(JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')).version)
   // What an unquoted comma makes of a sentence, where any key is allowed.
   expect(JSON.stringify(openapi)).not.toContain(':null')
 })
