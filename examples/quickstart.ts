@@ -6,8 +6,8 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
+import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { connect, createServer } from 'node:net'
 import { join, relative } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -31,6 +31,8 @@ const jwtSecret = keptSecret(join(flags.dir, 'jwt-secret'))
 const apiKey = keptSecret(join(flags.dir, 'api-key'))
 const logFile = join(flags.dir, 'bridge.log')
 
+await holdFolder()
+
 const publicPort = await freePort('the bridge', Number(flags.port), [])
 const privatePort = await freePort('the ingress', Number(flags.port) + 1, [publicPort])
 const demoPort = await freePort('the demo page', Number(flags['demo-port']), [publicPort, privatePort])
@@ -40,9 +42,9 @@ demo.listen(demoPort, loopback)
 await once(demo, 'listening')
 
 const bridge = startBridge()
-let stopping = false
+let stoppedAt: number | undefined
 bridge.once('exit', (code, signal) => {
-  if (stopping) return
+  if (stoppedAt !== undefined) return
   process.stderr.write(`\nThe bridge stopped (${signal ?? `exit code ${code}`}):\n\n${lastWords()}\n\n${logFile} has all of it.\n`)
   process.exit(1)
 })
@@ -52,6 +54,27 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal
 
 await bridgeReady()
 print()
+
+/** Two bridges cannot share the events. The socket is gone with its process, however that ends; the file that names it may stay. */
+async function holdFolder(): Promise<void> {
+  const holder = createServer((connection) => connection.destroy())
+  const path = join(flags.dir, 'running.sock')
+  const probe = connect(path)
+  const isHeld = await once(probe, 'connect').then(
+    () => true,
+    () => false,
+  )
+  probe.destroy()
+  if (isHeld) {
+    process.stderr.write('A quickstart already runs in this folder: stop it, or npm run quickstart:run -- --dir .quickstart2\n')
+    process.exit(1)
+  }
+  rmSync(path, { force: true })
+  holder.listen(path)
+  // Where the path is too long for a socket, the bridge is still the one that refuses the folder.
+  await once(holder, 'listening').catch(() => undefined)
+  holder.unref()
+}
 
 /** The secret in a file that only its owner may read; made at the first start. */
 function keptSecret(path: string): string {
@@ -90,7 +113,7 @@ async function isFree(port: number): Promise<boolean> {
 function startBridge(): ChildProcess {
   // What is set for another bridge must not configure this one.
   const foreign = Object.entries(process.env).filter(([name]) => !name.startsWith('SIDECAST_'))
-  const log = openSync(logFile, 'w', 0o600)
+  const log = openSync(logFile, 'a', 0o600)
   const child = spawn(process.execPath, [join(root, 'src/cli.ts'), 'serve'], {
     env: {
       ...Object.fromEntries(foreign),
@@ -128,9 +151,12 @@ async function bridgeReady(): Promise<void> {
 }
 
 function stop(): void {
+  const now = performance.now()
+  // Ctrl-C comes from the terminal and from each npm above this program.
+  if (stoppedAt !== undefined && now - stoppedAt < 500) return
   // The second Ctrl-C does not wait.
-  if (stopping) process.exit(130)
-  stopping = true
+  if (stoppedAt !== undefined) process.exit(130)
+  stoppedAt = now
   process.stdout.write('\nStopping …\n')
   demo.close()
   demo.closeAllConnections()

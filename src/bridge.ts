@@ -29,6 +29,8 @@ const sweepMs = 30_000
 export interface Bridge {
   readonly publicUrl: string
   readonly privateUrl: string
+  /** Where the listeners listen, as address:port; 0.0.0.0 and [::] are all addresses of the machine. */
+  readonly bound: { readonly public: string; readonly private: string }
   /** Readiness off, clients sent elsewhere over the drain period, requests finished, the log closed. Resolves when all is released; may be called again. */
   stop(): Promise<void>
 }
@@ -144,6 +146,7 @@ export async function startBridge(config: Config, logger: Logger): Promise<Bridg
     return {
       publicUrl: toUrl(config.gateway.host, gateway.server),
       privateUrl: toUrl(config.http.host, ingress),
+      bound: { public: toBound(gateway.server), private: toBound(ingress) },
       stop: () => {
         stopping ??= stop()
         return stopping
@@ -157,11 +160,28 @@ export async function startBridge(config: Config, logger: Logger): Promise<Bridg
 
 async function listen(server: Server, name: string, { host, port }: { readonly host: string; readonly port: number }): Promise<void> {
   await new Promise<void>((resolve, reject) => {
-    server.once('error', (cause) =>
-      reject(new BridgeError('listen_failed', `the ${name} listener cannot open ${host}:${port}: ${cause.message}`, { cause })),
+    server.once('error', (cause: NodeJS.ErrnoException) =>
+      reject(new BridgeError('listen_failed', `the ${name} listener cannot open ${host}:${port} (${listenProblem(cause, name)}`, { cause })),
     )
     server.listen(port, host, resolve)
   })
+}
+
+/** The code of the failure and what cures it. */
+function listenProblem({ code, message }: NodeJS.ErrnoException, name: string): string {
+  const variable = `SIDECAST_${name.toUpperCase()}`
+  switch (code) {
+    case 'EADDRINUSE':
+      return `${code}): stop the other process that has it (the quickstart?) or set ${variable}_PORT`
+    case 'EACCES':
+      return `${code}): this user may not; set ${variable}_PORT to one above 1023`
+    case 'EADDRNOTAVAIL':
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+      return `${code}): set ${variable}_HOST to an address of this machine`
+    default:
+      return `${code ?? message}): set ${variable}_HOST and ${variable}_PORT to what this process may open`
+  }
 }
 
 /** Lets the requests finish that are being answered. */
@@ -170,6 +190,12 @@ async function closeServer(server: Server): Promise<void> {
   const impatience = setTimeout(() => server.closeAllConnections(), requestGraceMs)
   await closed
   clearTimeout(impatience)
+}
+
+function toBound(server: Server): string {
+  const address = server.address()
+  if (address === null || typeof address === 'string') return String(address)
+  return `${address.family === 'IPv6' ? `[${address.address}]` : address.address}:${address.port}`
 }
 
 function toUrl(host: string, server: Server): string {

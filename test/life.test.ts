@@ -98,8 +98,11 @@ describe('a bridge that cannot start says why, without a stack trace, and ends',
     const { code, output } = await failToStart({ [`${listener}_PORT`]: port }, directory)
     expect(code).toBe(1)
     expect(output).toMatch(
-      new RegExp(`"code":"listen_failed".*cannot start: the ${listener.toLowerCase()} listener cannot open 127.0.0.1:${port}.*EADDRINUSE`),
+      new RegExp(
+        `"code":"listen_failed".*cannot start: the ${listener.toLowerCase()} listener cannot open 127.0.0.1:${port} \\(EADDRINUSE\\): .* or set SIDECAST_${listener}_PORT`,
+      ),
     )
+    expect(output.match(/EADDRINUSE/g)).toHaveLength(1)
     free()
     // It has given the data back.
     await openEmbedded(directory)
@@ -139,6 +142,26 @@ describe('a bridge that cannot start says why, without a stack trace, and ends',
     expect(code).toBe(2)
     expect(output).toContain('SIDECAST_JWT_SECRET')
     expect(output).toContain('SIDECAST_PUBLIC_PORT')
+  })
+})
+
+describe('a bridge that has started', () => {
+  test('says where it listens, what is closed, and which origin is missing from the configuration, in so many lines', async () => {
+    const { bridge, publicUrl } = await startBridge()
+    expect(JSON.parse(await bridge.said('"msg":"ready"'))).toMatchObject({ bound: { public: publicUrl.replace('http://', '') } })
+    expect(JSON.parse(await bridge.said('SIDECAST_ALLOWED_ORIGINS is not set'))).toMatchObject({ level: 40 })
+    const knock = (origin: string) => fetch(`${publicUrl}/socket.io/?EIO=4&transport=polling`, { headers: { origin } })
+    expect((await knock('https://shop.example.com')).status).toBe(403)
+    expect(JSON.parse(await bridge.said('origin_denied'))).toMatchObject({
+      msg: 'login refused',
+      reason: 'the origin https://shop.example.com is not in SIDECAST_ALLOWED_ORIGINS',
+    })
+    await Promise.all(Array.from({ length: 50 }, () => knock(`https://${'x'.repeat(5000)}.example`)))
+    await bridge.kill()
+    const refusals = bridge.lines.filter((line) => line.includes('origin_denied'))
+    // Ten a second.
+    expect(refusals.length).toBeLessThan(50)
+    for (const line of refusals) expect(line.length).toBeLessThan(500)
   })
 })
 

@@ -56,11 +56,11 @@ export function parseSecret(text: string, encoding: SecretEncoding): VerifyKey {
   return { key: createSecretKey(bytes), algorithms: ['HS256', 'HS384', 'HS512'] }
 }
 
-/** Secrets that are in everybody's tutorial, or hardly more than one character. */
+/** Secrets that are in everybody's tutorial ("a-string-secret-at-least-256-bits-long" in that of jwt.io), or hardly more than one character. */
 export function isPlaceholder(text: string): boolean {
   return (
     new Set(text).size < 8 ||
-    /change[-_ ]?me|placeholder|your[-_ ]?(\d+[-_ ]?bit[-_ ]?)?(jwt[-_ ]?)?secret|example[-_ ]?(secret|key)|secret[-_ ]?(key[-_ ]?)?here|insert[-_ ]?/i.test(
+    /change[-_ ]?me|placeholder|your[-_ ]?(\d+[-_ ]?bit[-_ ]?)?(jwt[-_ ]?)?secret|example[-_ ]?(secret|key)|secret[-_ ]?(key[-_ ]?)?here|insert[-_ ]?|string[-_ ]secret[-_ ](at|that)/i.test(
       text,
     )
   )

@@ -19,6 +19,9 @@ export interface TokenOptions extends ClaimOptions {
 /** The audience of room tokens. They are no logins, whoever signed them. */
 const roomTokenAudience = 'sidecast:room'
 
+/** The year 5138. What lies beyond are milliseconds taken for seconds, or somebody's trick. */
+const maxSeconds = 1e11
+
 /** The longest token that is looked at, in characters. */
 const maxTokenLength = 8192
 
@@ -127,8 +130,9 @@ function checkClaims(claims: JwtPayload, { issuer, audience, requireExp, clockTo
 function dateOf(claims: JwtPayload, name: 'exp' | 'nbf' | 'iat'): number | undefined {
   const value: unknown = claims[name]
   if (value === undefined) return undefined
-  // Dates beyond what a Date can hold are somebody's trick or milliseconds taken for seconds.
-  if (typeof value !== 'number' || !Number.isFinite(value) || Math.abs(value * 1000) > 8.64e15)
+  if (typeof value !== 'number' || !Number.isFinite(value))
     throw new BridgeError('token_claims', `the claim ${name} is not a number of seconds since 1970`)
+  if (Math.abs(value) > maxSeconds)
+    throw new BridgeError('token_claims', `the claim ${name} is ${value}, which looks like milliseconds; it is seconds since 1970`)
   return value * 1000
 }

@@ -1,4 +1,5 @@
 import { loadConfig, maskedConfig } from '../config/config.ts'
+import { notesOn } from '../config/notes.ts'
 import { type Command, parseCall, refuseWords } from './command.ts'
 
 export const checkConfig: Command = {
@@ -14,11 +15,10 @@ Exit code: 0 the configuration is valid, 2 it is not.`,
   async run({ args, env, cwd }) {
     const call = parseCall(args, { switches: ['print'] })
     const sources = { args: call.configArgs, env, cwd }
-    const { gateway, http } = loadConfig(sources)
+    const config = loadConfig(sources)
     refuseWords(call.words)
     console.log(call.isSet('print') ? maskedConfig(sources) : 'The configuration is valid.')
-    if (gateway.allowedOrigins.length === 0) console.error('note: SIDECAST_ALLOWED_ORIGINS is not set: no web page can connect')
-    if (http.apiKeys.length === 0) console.error('note: SIDECAST_API_KEYS is not set: nobody can publish')
+    for (const note of notesOn(config)) console.error(`note: ${note}`)
     return 0
   },
 }

@@ -7,7 +7,7 @@ import { type ServerOptions as WebSocketOptions, WebSocketServer } from 'ws'
 import type { EventEntry, Stored } from '../core/entry.ts'
 import type { Observer } from '../core/observer.ts'
 import { Session } from '../core/session.ts'
-import { BridgeError, type ErrorCode } from '../errors.ts'
+import { BridgeError } from '../errors.ts'
 import { SocketConnection } from './connection.ts'
 import { GuardedDecoder } from './decoder.ts'
 import { cut, type Engine, farewellMs, limitFarewell } from './engine.ts'
@@ -21,6 +21,9 @@ const maxClientBytes = 16 * 1024
 
 /** How long a request may take to arrive. */
 const requestMs = 30_000
+
+/** Characters of a refused origin that are worth a line in the log; anybody may send any. */
+const maxLoggedOrigin = 200
 
 /** How often sessions are looked at whose token may have expired. */
 const sweepMs = 1000
@@ -62,8 +65,9 @@ export class Gateway {
       transports: [...options.transports],
       allowRequest: (request, decide) => {
         const refusal = this.#refusalOf(request)
-        if (refusal !== undefined) options.observer.handshakeRefused(refusal)
-        decide(refusal, refusal === undefined)
+        if (refusal !== undefined) options.observer.handshakeRefused(refusal.code)
+        if (refusal?.code === 'origin_denied') options.onRefused(refusal, request.socket.remoteAddress ?? '')
+        decide(refusal?.code, refusal === undefined)
       },
       ...(options.allowedOrigins.length > 0 ? { cors: { origin: [...options.allowedOrigins], credentials: true } } : {}),
       maxHttpBufferSize: maxClientBytes,
@@ -127,13 +131,14 @@ export class Gateway {
     await closed
   }
 
-  #refusalOf(request: IncomingMessage): ErrorCode | undefined {
+  #refusalOf(request: IncomingMessage): BridgeError | undefined {
     const { origin } = request.headers
-    if (this.#draining) return 'draining'
+    if (this.#draining) return new BridgeError('draining')
     // JSONP, which Engine.IO still speaks, is how a page reads where it has no right to: its requests carry no Origin.
-    if (hasParameter(request, 'j')) return 'origin_denied'
+    if (hasParameter(request, 'j')) return new BridgeError('origin_denied', 'the request is JSONP, which has no origin')
     // CORS does not protect WebSocket: any page may open one, and the browser adds the cookies of the user.
-    return origin === undefined || this.#options.allowedOrigins.includes(origin) ? undefined : 'origin_denied'
+    if (origin === undefined || this.#options.allowedOrigins.includes(origin)) return undefined
+    return new BridgeError('origin_denied', `the origin ${origin.slice(0, maxLoggedOrigin)} is not in SIDECAST_ALLOWED_ORIGINS`)
   }
 
   #connect(socket: Socket): void {

@@ -18,8 +18,7 @@ export interface DataFolder {
 export async function openDataFolder(directory: string): Promise<DataFolder> {
   const path = resolve(directory)
   try {
-    const created = await mkdir(path, { recursive: true })
-    if (created !== undefined) await syncParents(path, created)
+    await createFolder(path)
   } catch (error) {
     if (codeOf(error) === 'EEXIST' || codeOf(error) === 'ENOTDIR') {
       throw new BridgeError('log_foreign', `the data folder ${path} is a file: remove it, or choose another data folder`, { cause: error })
@@ -33,8 +32,24 @@ export async function openDataFolder(directory: string): Promise<DataFolder> {
   return { path, file, unfinishedFile: join(path, 'log.mdb.new'), release: () => ownership.release() }
 }
 
-async function syncParents(path: string, created: string): Promise<void> {
-  for (let folder = path; folder.length >= created.length; folder = dirname(folder)) await syncFolder(dirname(folder))
+/** Parent by parent: Node's recursive `mkdir` never ends where a folder exists and takes no children, as in /proc. */
+async function createFolder(path: string): Promise<void> {
+  const missing: string[] = []
+  let folder = path
+  let found = await statIfThere(folder)
+  while (found === undefined) {
+    missing.unshift(folder)
+    folder = dirname(folder)
+    found = await statIfThere(folder)
+  }
+  if (!found.isDirectory()) throw Object.assign(new Error(`${folder} is a file`), { code: 'ENOTDIR' })
+  for (const one of missing) {
+    await mkdir(one).catch((error: unknown) => {
+      // Another process was faster.
+      if (codeOf(error) !== 'EEXIST') throw error
+    })
+    await syncFolder(dirname(one))
+  }
 }
 
 /** Makes what was created or renamed in a folder survive a power failure: a file's own fsync does not cover its name. */

@@ -177,7 +177,14 @@ test('a secret is taken in the encoding that is configured, and in no other', as
   }
   expect(() => parseSecret(`${bytes.toString('hex')}zz`, 'hex')).toThrow(/not hex/)
   expect(() => parseSecret('short', 'utf8')).toThrow(/5 bytes/)
-  expect(() => parseSecret('your-256-bit-secret-your-256-bit-secret', 'utf8')).toThrow(/placeholder/)
+})
+
+test.each([
+  'your-256-bit-secret-your-256-bit-secret',
+  'a-string-secret-at-least-256-bits-long',
+  'a-valid-string-secret-that-is-at-least-512-bits-long-which-is-very-long',
+])('the secret %s of a tutorial is refused as a placeholder', (secret) => {
+  expect(() => parseSecret(secret, 'utf8')).toThrow(/placeholder/)
 })
 
 test('keys and an algorithm list that have nothing in common are refused at the start', async () => {

@@ -41,6 +41,16 @@ test('Ctrl-C stops it, and after the next start a client goes on where it was', 
   expect(await session.event(2)).toMatchObject(sent)
 })
 
+test('a second one in the same folder is refused before it takes ports, and leaves the log of the first alone', async () => {
+  await using first = await startQuickstart(ports)
+  const log = join(first.directory, 'bridge.log')
+  const before = await readFile(log, 'utf8')
+  const { exitCode, output, errors } = await runProgram(process.execPath, ['examples/quickstart.ts', '--dir', first.directory])
+  expect({ exitCode, output }).toEqual({ exitCode: 1, output: '' })
+  expect(errors).toBe('A quickstart already runs in this folder: stop it, or npm run quickstart:run -- --dir .quickstart2\n')
+  expect((await readFile(log, 'utf8')).startsWith(before)).toBe(true)
+})
+
 test('a taken port is named, and the next free one is used', async () => {
   const other = createServer().listen(ports.demoPort, '127.0.0.1')
   await once(other, 'listening')

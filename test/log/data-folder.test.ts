@@ -53,6 +53,10 @@ describe('a data folder', () => {
     expect(readFileSync(path, 'utf8')).toBe('mine')
   })
 
+  test.runIf(process.platform === 'linux')('that can never be made is refused, and not tried for ever', async () => {
+    await expect(openEmbedded('/proc/sidecast/log')).rejects.toMatchObject({ code: 'log_read_only', message: expect.stringContaining('ENOENT') })
+  })
+
   test('in which the start was interrupted starts anew', async () => {
     const folder = newFolder()
     mkdirSync(folder)
