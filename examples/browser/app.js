@@ -148,7 +148,10 @@ page['fresh-login'].addEventListener('click', () => {
 page['login-form'].addEventListener('submit', (event) => {
   event.preventDefault()
   const patterns = page['login-rooms'].value.split(',').map((room) => room.trim())
-  wanted = { user: page['login-user'].value.trim(), rooms: patterns.filter(Boolean) }
+  const user = page['login-user'].value.trim()
+  if (user !== wanted.user) clearEvents()
+  wanted = { user, rooms: patterns.filter(Boolean) }
+  page['login-user'].value = user
   page['send-name'].value = document.querySelector('[name=to]:checked').value === 'user' ? wanted.user : page['send-name'].value
   login = undefined
   cut = useExpired = false
@@ -205,11 +208,21 @@ page['send-form'].addEventListener('submit', async (submitted) => {
   }
 })
 
-page.clear.addEventListener('click', () => {
+page.clear.addEventListener('click', clearEvents)
+
+function clearEvents() {
   page.events.replaceChildren()
   received = 0
   showCount()
-})
+}
+
+// What an earlier action came to says nothing about the next one.
+document.addEventListener('click', ({ target }) => target.closest('button') && clearResults(), { capture: true })
+document.addEventListener('submit', clearResults, { capture: true })
+
+function clearResults() {
+  for (const place of document.querySelectorAll('.result')) place.textContent = ''
+}
 
 page['show-notices'].addEventListener('change', () => {
   page.events.classList.toggle('with-notices', page['show-notices'].checked)
@@ -234,6 +247,7 @@ function showState(state) {
   page.cut.textContent = state === 'cut' ? 'Reconnect' : 'Cut the connection'
   page.cut.classList.toggle('primary', state === 'cut')
   page.cut.disabled = !['live', 'cut', 'reconnecting'].includes(state)
+  for (const control of document.querySelectorAll('#join, .leave')) control.disabled = state !== 'live'
 }
 
 function showTransport() {
@@ -242,6 +256,7 @@ function showTransport() {
 
 function showRefusal(state, title, { code, message }) {
   showState(state)
+  showNoSession()
   page['refusal-title'].textContent = `${title}:`
   page['refusal-code'].textContent = code
   page['refusal-text'].textContent = message
@@ -251,6 +266,12 @@ function showRefusal(state, title, { code, message }) {
 function showUnreachable() {
   socket.disconnect()
   showRefusal('unreachable', 'No login', { code: location.origin, message: 'The demo server did not answer. Is the quickstart still running?' })
+}
+
+function showNoSession() {
+  for (const place of [page.user, page.session, page.recovered, page.expires]) place.textContent = '–'
+  rooms = new Set()
+  showRooms()
 }
 
 function showSession({ user, session, recovered, reason, expiresAt }) {
@@ -270,6 +291,7 @@ function showRooms() {
   page.rooms.replaceChildren(
     ...[...rooms].sort().map((room) => {
       const leave = element('button', 'leave', '×', { type: 'button', 'aria-label': `Leave ${room}`, title: `Leave ${room}` })
+      leave.disabled = document.body.dataset.state !== 'live'
       leave.addEventListener('click', () => askForRoom('sidecast:leave', room, 'Left'))
       const item = element('li', '', room)
       item.append(leave)

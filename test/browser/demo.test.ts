@@ -87,6 +87,9 @@ describe('the demo page', () => {
     expect(await events().count()).toBe(3)
     await screenshot('received')
     await screenshot('received-dark', 'dark')
+    await page.getByRole('checkbox', { name: 'notices' }).check()
+    await page.getByText('What your page needs of this').click()
+    await screenshot('details')
   })
 
   test('goes on over long-polling, in the same session', async () => {
@@ -150,7 +153,8 @@ describe('the demo page', () => {
     await logIn('42', 'news, order:*')
     await send('All', '', 'for.all', null)
     await events().getByText('for.all').waitFor()
-    expect(await events().locator('.event-name').allTextContents()).toEqual(['for.all', 'for.user.43'])
+    // What another user saw is gone from the page.
+    expect(await events().locator('.event-name').allTextContents()).toEqual(['for.all'])
   })
 
   test('says why a login was refused, and recovers with a fresh token', async () => {
@@ -160,6 +164,9 @@ describe('the demo page', () => {
     await refusal.getByText('token_expired').waitFor()
     expect(await refusal.textContent()).toContain('The login token has expired.')
     expect(await status().textContent()).toContain('Refusedtoken_expired')
+    // There is no session that anything could be said about.
+    expect(await page.locator('#session').textContent()).toBe('–')
+    expect(await button('Join').isDisabled()).toBe(true)
     await send('User', '42', 'while.refused', null)
     await says('Stored. Nobody it is for is connected')
     await screenshot('refused')
