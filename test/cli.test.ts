@@ -174,8 +174,42 @@ describe('verify-token', () => {
     expect(out).toMatch(/^Accepted\n {2}user +"42"\n {2}rooms +news at connect\n {2}may join +order:\*, news\n {2}expires +\S+Z \(in (59m|1h)\)$/m)
   })
 
-  test('the token may come from standard input, as it stands in a header', async () => {
-    expect(await sidecast(['verify-token', '-'], environment, `Bearer ${login('42')}\n`)).toMatchObject({ exitCode: 0 })
+  test('the token may come from standard input', async () => {
+    expect(await sidecast(['verify-token', '-'], environment, `${login('42')}\n`)).toMatchObject({ exitCode: 0 })
+  })
+
+  test('the word Bearer is refused, as the bridge does', async () => {
+    const { exitCode, out } = await sidecast(['verify-token', '-'], environment, `Bearer ${login('42')}\n`)
+    expect(exitCode).toBe(1)
+    expect(out).toContain('-> leave out the word Bearer')
+  })
+
+  const base64 = Buffer.from(secret).toString('base64')
+  const bytes = randomBytes(48)
+  test.each<[string, string, Buffer | string, Readonly<Record<string, string>>]>([
+    ['decoded from base64: set SIDECAST_JWT_SECRET_ENCODING=base64', base64, secret, {}],
+    ['decoded from hex: set SIDECAST_JWT_SECRET_ENCODING=hex', bytes.toString('hex'), bytes, {}],
+    ['leave out SIDECAST_JWT_SECRET_ENCODING=base64', base64, base64, { SIDECAST_JWT_SECRET_ENCODING: 'base64' }],
+    ['and a line end after it', secret, `${secret}\n`, {}],
+    ['without the line end', `${secret}\n`, secret, {}],
+    ['without the quotes', `"${secret}"`, secret, {}],
+    ['without the base64: before it', `base64:${base64}`, secret, {}],
+  ])('a signature by another reading of the secret is told: %s', async (cure, configured, used, settings) => {
+    const env = { ...environment, ...settings, SIDECAST_JWT_SECRET: configured }
+    const { exitCode, out } = await sidecast(['verify-token', jwt.sign({ sub: '42', exp: 4e9 }, used)], env)
+    expect(exitCode).toBe(1)
+    expect(out).toMatch(new RegExp(`-> it is signed with .*${cure}`))
+  })
+
+  test.each([
+    ['{"sub":"42","exp":4000000000,"rooms":"news"}', '-> issue rooms as a list'],
+    ['{"sub":"42","exp":"4000000000"}', '-> issue exp as a number'],
+    ['{"sub":"42","exp":4000000000000}', '-> divide exp by 1000'],
+    ['{"sub":"42","exp":4000000000,"rooms":["order*"]}', '-> a * stands for a whole segment'],
+    ['{"sub":"42"}', '-> give the tokens an exp'],
+    ['{"id":"42","exp":4000000000}', '-> name the claim that holds the user: SIDECAST_JWT_USER_CLAIM'],
+  ])('the cure is for what is wrong with the claims %s', async (claims, cure) => {
+    expect((await sidecast(['verify-token', jwt.sign(claims, secret)], environment)).out).toContain(cure)
   })
 
   test.each([

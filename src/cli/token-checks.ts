@@ -2,6 +2,7 @@ import { toIdentity } from '../auth/claims.ts'
 import { createTokenVerifier, type TokenOptions } from '../auth/tokens.ts'
 import type { Identity } from '../core/identity.ts'
 import { BridgeError, type ErrorCode } from '../errors.ts'
+import { findOtherReading } from './other-readings.ts'
 
 /** What a token says, whoever wrote it. */
 export interface Content {
@@ -65,12 +66,42 @@ export async function examine(token: string, options: TokenOptions): Promise<Exa
   const reached = stoppedBy === undefined ? rules.length : reachedRules(stoppedBy, token, options)
   const checks = rules.map((rule, index): Check => {
     const refused = refusals.get(rule.code)
-    if (refused !== undefined) return { title: rule.title, outcome: 'REFUSED', detail: refused.join('; '), cure: rule.cure }
+    if (refused !== undefined)
+      return { title: rule.title, outcome: 'REFUSED', detail: refused.join('; '), cure: cureOf(rule, refused, token, options) }
     return index < reached
       ? { title: rule.title, outcome: 'ok', detail: rule.asks(options) }
       : { title: rule.title, outcome: 'not checked', detail: '' }
   })
   return { checks, refusals: [...refusals.keys()], ...(refusals.size > 0 || identity === undefined ? {} : { identity }) }
+}
+
+function cureOf({ code, cure }: Rule, refused: readonly string[], token: string, options: TokenOptions): string {
+  if (code === 'token_malformed' && /^bearer\b/i.test(token))
+    return 'leave out the word Bearer: it belongs to the HTTP header, the token begins behind it'
+  if (code === 'token_signature') return findOtherReading(token, options) ?? cure
+  if (code !== 'token_claims') return cure
+  // The messages tell what the claims are like; each has a cure of its own.
+  const { claims = {} } = decode(token) ?? {}
+  const dates = ['exp', 'nbf', 'iat'].filter((name) => claims[name] !== undefined && typeof claims[name] !== 'number')
+  const late = ['exp', 'nbf', 'iat'].filter((name) => typeof claims[name] === 'number' && Math.abs(Number(claims[name])) > 1e11)
+  const rooms = claims[options.roomsClaim]
+  const cures = [
+    ...dates.map((name) => `issue ${name} as a number (${name}: 1795423600, without quotes)`),
+    ...late.map((name) => `divide ${name} by 1000 where the token is issued`),
+    ...(claims.exp === undefined && options.requireExp
+      ? ['give the tokens an exp; SIDECAST_JWT_REQUIRE_EXP=false lets in tokens that are valid for ever']
+      : []),
+    ...(refused.some((message) => message.includes('SIDECAST_JWT_USER_CLAIM'))
+      ? ['name the claim that holds the user: SIDECAST_JWT_USER_CLAIM']
+      : []),
+    ...(rooms !== undefined && rooms !== null && !Array.isArray(rooms)
+      ? [`issue ${options.roomsClaim} as a list, such as ["news","order:*"], or name another claim: SIDECAST_JWT_ROOMS_CLAIM`]
+      : []),
+    ...(refused.some((message) => message.includes('whole segments'))
+      ? ['a * stands for a whole segment between : . or / (order:*), a ** for the rest and only at the end (order:**)']
+      : []),
+  ]
+  return cures.length === 0 ? cure : cures.join('; ')
 }
 
 /** The options without what a check needs; undefined when nothing can be said behind it. */

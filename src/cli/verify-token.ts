@@ -24,7 +24,7 @@ Exit code: 0 accepted, 1 refused, 2 the call or the configuration is wrong.`,
     const [word, ...surplus] = call.words
     if (word === undefined) throw misuse('TOKEN is missing: sidecast verify-token TOKEN, or - to read it from standard input')
     refuseWords(surplus)
-    const token = (word === '-' ? await text(process.stdin) : word).trim().replace(/^Bearer +/i, '')
+    const token = (word === '-' ? await text(process.stdin) : word).trim()
 
     const content = decode(token)
     const { checks, identity, refusals } = await examine(token, options)
