@@ -82,6 +82,16 @@ describe('check-config', () => {
     expect(error).toContain('SIDECAST_API_KEYS is not set: nobody can publish')
   })
 
+  test.each([
+    [`"${secret}"`, 'SIDECAST_JWT_SECRET stands in quotes'],
+    [`base64:${secret}`, 'SIDECAST_JWT_SECRET begins with base64:'],
+  ])('a secret that was probably meant otherwise gets a note', async (written, note) => {
+    const { exitCode, error } = await sidecast(['check-config'], { ...environment, SIDECAST_JWT_SECRET: written })
+    expect(exitCode).toBe(0)
+    expect(error).toContain(note)
+    expect(error).not.toContain(secret)
+  })
+
   test('--print shows what is in force, from file, environment and flags, without secrets', async () => {
     await writeFile(join(folder, 'sidecast.yaml'), 'retention: { age: 15m }\n')
     const { exitCode, out } = await sidecast(['check-config', '--print', '--config', 'sidecast.yaml', '--log-level', 'debug'], environment)

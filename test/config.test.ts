@@ -216,6 +216,20 @@ describe('what is wrong', () => {
     ])
   })
 
+  test('a secret and a public key exclude each other, also where the public key cannot be read', () => {
+    expect(problems({ JWT_PUBLIC_KEY: 'no key' })).toEqual([
+      expect.stringContaining('SIDECAST_JWT_PUBLIC_KEY (environment): holds no PEM block'),
+      expect.stringContaining('SIDECAST_JWT_SECRET (environment): stands beside SIDECAST_JWT_PUBLIC_KEY, and they exclude each other'),
+    ])
+  })
+
+  test('a file that lies there and was not named is pointed out where something needed is missing', async () => {
+    const cwd = await folderWith({ 'sidecast.yaml': 'jwt: { issuer: a }' })
+    const hint = 'SIDECAST_CONFIG: is not set, so that sidecast.yaml in this folder is not read: --config sidecast.yaml'
+    expect(problems({ JWT_SECRET: undefined }, { cwd })).toContain(hint)
+    expect(problems({ PUBLIC_PORT: 'x' }, { cwd })).not.toContain(hint)
+  })
+
   test('no message repeats a secret', () => {
     const wrong = 'Tr0ub4dor&3'
     const all = problems({ JWT_SECRET: wrong, API_KEYS: `${wrong},shop:${wrong}` }).concat(problems({ API_KEYS: `shop:${key}:${wrong}` }))
@@ -261,7 +275,12 @@ describe('what is wrong', () => {
     [{ API_KEYS: `shop:${'your-secret-key-here'.repeat(2)}` }, 'SIDECAST_API_KEYS (environment): the key shop is a placeholder'],
     [{ API_KEYS: 'shop:sha256:abc' }, 'SIDECAST_API_KEYS (environment): the key shop must have 64 hex digits after sha256:'],
     [{ API_KEYS: `shop:${key}:write` }, 'SIDECAST_API_KEYS (environment): the key shop must be followed by nothing or by :scope+scope'],
-    [{ API_KEYS: key }, 'SIDECAST_API_KEYS (environment): entry 1 must be name:key[:scope+scope]'],
+    [{ API_KEYS: key }, 'SIDECAST_API_KEYS (environment): entry 1 must be name:key[:scope+scope] such as shop:KEY'],
+    [{ API_KEYS: `shop:${key}:publish,read` }, 'SIDECAST_API_KEYS (environment): entry 2 is the scope read alone: scopes are joined with +'],
+    [
+      { JWT_SECRET: undefined, JWT_PUBLIC_KEY: '/etc/sidecast/public.pem' },
+      'SIDECAST_JWT_PUBLIC_KEY (environment): holds no PEM block (-----BEGIN PUBLIC KEY-----): for a file use SIDECAST_JWT_PUBLIC_KEY_FILE',
+    ],
     [{ AMQP_URL: 'http://broker' }, 'SIDECAST_AMQP_URL (environment): must be amqp://user:password@host:port/vhost'],
     [{ AMQP_URL: 'amqp://broker/a/b' }, 'SIDECAST_AMQP_URL (environment): must end with one vhost; a slash in its name is %2F'],
     [{ AMQP_URL: 'amqp://broker?frameMax=0' }, 'SIDECAST_AMQP_URL (environment): may have only heartbeat='],
@@ -324,6 +343,9 @@ describe('what is wrong', () => {
   test.each([
     ['a: [', 'SIDECAST_CONFIG (environment): a.yaml is not usable YAML at line 1'],
     ['jwt: *absent', 'SIDECAST_CONFIG (environment): a.yaml is not usable YAML'],
+    ['allowed_origins: *', 'Text that begins with * needs quotes; origins are named one by one, * is not possible'],
+    ['allowed_origins: "*"', 'no path and no *'],
+    ['SIDECAST_JWT_SECRET: x', 'SIDECAST_SIDECAST_JWT_SECRET (a.yaml:SIDECAST_JWT_SECRET): is not known: write it as jwt_secret'],
     ['- jwt', 'SIDECAST_CONFIG (environment): a.yaml must hold keys and values'],
     ['jwt: { issuer: a }\njwt: { audience: b }', 'SIDECAST_CONFIG (environment): a.yaml is not usable YAML at line 2: Map keys must be unique'],
     ['jwt: { user_claim: a, userClaim: b }', 'SIDECAST_JWT_USER_CLAIM (a.yaml:jwt.userClaim): is given twice in this file'],

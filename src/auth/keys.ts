@@ -75,7 +75,11 @@ export function parsePublicKeys(text: string): readonly VerifyKey[] {
     )
   }
   const blocks = text.match(/-----BEGIN ([A-Z ]+)-----[\s\S]*?-----END \1-----/g) ?? []
-  if (blocks.length === 0) throw new BridgeError('invalid_config', 'SIDECAST_JWT_PUBLIC_KEY holds no PEM block (-----BEGIN PUBLIC KEY-----)')
+  if (blocks.length === 0) {
+    // On one line and with a slash or an ending: what was meant is a file.
+    const hint = /^\S*(\/\S+|\.(pem|key|crt|cer|pub))$/.test(text.trim()) ? ': for a file use SIDECAST_JWT_PUBLIC_KEY_FILE' : ''
+    throw new BridgeError('invalid_config', `SIDECAST_JWT_PUBLIC_KEY holds no PEM block (-----BEGIN PUBLIC KEY-----)${hint}`)
+  }
   return blocks.map((block, index) => {
     const place = `key ${index + 1} of ${blocks.length} in SIDECAST_JWT_PUBLIC_KEY`
     let key: KeyObject

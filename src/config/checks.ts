@@ -14,6 +14,8 @@ export interface KeyCheck {
   readonly contradictions: readonly Contradiction[]
 }
 
+export const besidePublicKey = 'stands beside SIDECAST_JWT_PUBLIC_KEY, and they exclude each other: give the one that your issuer signs with'
+
 const keyVariables = ['JWT_SECRET', 'JWT_SECRET_ENCODING', 'JWT_PUBLIC_KEY'] as const
 
 /** The keys that verify login tokens, and what is wrong with them. */
@@ -21,7 +23,7 @@ export function checkKeys(values: Values): KeyCheck {
   const { JWT_SECRET: secret, JWT_SECRET_ENCODING: encoding, JWT_PUBLIC_KEY: publicKeys = [] } = values
   const refused = (detail: string): KeyCheck => ({ keys: [], contradictions: [{ name: 'JWT_SECRET', also: keyVariables, detail }] })
   // Two ways to sign at once is how a public key ends up verifying what was "signed" with itself (RFC 8725 3.1).
-  if (secret !== undefined && publicKeys.length > 0) return refused('stands beside SIDECAST_JWT_PUBLIC_KEY: give the one that your issuer signs with')
+  if (secret !== undefined && publicKeys.length > 0) return refused(besidePublicKey)
   if (secret === undefined) {
     return publicKeys.length > 0
       ? { keys: publicKeys, contradictions: [] }

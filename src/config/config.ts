@@ -1,8 +1,9 @@
 import type { KeyObject } from 'node:crypto'
+import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import type { TokenAlgorithm, VerifyKey } from '../auth/keys.ts'
 import { BridgeError } from '../errors.ts'
-import { type Contradiction, checkKeys, checkTogether } from './checks.ts'
+import { besidePublicKey, type Contradiction, checkKeys, checkTogether } from './checks.ts'
 import { defaultText, isSecret, referenceTable, schema, type Values, variableNames } from './reference.ts'
 import { type ConfigSources, type Problem, readSettings, type Setting } from './sources.ts'
 import type { ApiKey, Binding, TokenSource } from './values.ts'
@@ -89,14 +90,25 @@ export function loadConfig(sources: ConfigSources): Config {
   const values = schema.parse(Object.fromEntries(written))
   const broken = new Set([...unreadable, ...wrong].map(({ name }) => name.replace(/_FILE$/, '')))
   const { keys, contradictions } = checkKeys(values)
+  // Also where one of them cannot be read: mending it would only lead to this.
+  if (['JWT_SECRET', 'JWT_PUBLIC_KEY'].every((name) => settings.has(name)) && wrong.some(({ name }) => name === 'JWT_PUBLIC_KEY'))
+    wrong.push({ name: 'JWT_SECRET', detail: besidePublicKey })
   // What an unreadable file says about the others is not known.
   const doubtful = ({ name, also = [] }: Contradiction): boolean => ['CONFIG', name, ...also].some((one) => broken.has(one))
   const untrue = [...contradictions, ...checkTogether(values, keys)].filter((contradiction) => !doubtful(contradiction))
 
   const problems = [...unreadable, ...[...wrong, ...untrue].map(({ name, detail }) => ({ name, detail, origin: settings.get(name)?.origin }))]
-  if (problems.length > 0) throw invalid(problems)
+  if (problems.length > 0) throw invalid([...problems, ...unreadFile(sources, problems)])
   const directory = resolve(settings.get('DATA_DIR')?.folder ?? sources.cwd, values.DATA_DIR)
   return toConfig(values, toJwtConfig(values, keys), directory)
+}
+
+/** What is missing may stand in a file that lies there and was not named. */
+function unreadFile({ args, env, cwd }: ConfigSources, problems: readonly Problem[]): readonly Problem[] {
+  const isNamed = env.SIDECAST_CONFIG !== undefined || args.some((arg) => /^--config(=|$)/.test(arg))
+  if (isNamed || !problems.some(({ detail }) => detail.startsWith('is needed'))) return []
+  const file = ['sidecast.yaml', 'sidecast.yml'].find((name) => existsSync(resolve(cwd, name)))
+  return file === undefined ? [] : [{ name: 'CONFIG', detail: `is not set, so that ${file} in this folder is not read: --config ${file}` }]
 }
 
 function invalid(problems: readonly Problem[]): BridgeError {

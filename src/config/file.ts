@@ -46,13 +46,16 @@ export function readYaml(path: string): Yaml {
   if (error !== undefined) {
     // Without the excerpt that the library appends: it may hold a secret.
     const [what = ''] = error.message.split(/: ["']| at line /)
-    return unusable(`is not usable YAML at line ${error.linePos?.[0].line ?? 1}: ${what}`)
+    const hint = /\balias\b/i.test(what) ? '. Text that begins with * needs quotes; origins are named one by one, * is not possible' : ''
+    return unusable(`is not usable YAML at line ${error.linePos?.[0].line ?? 1}: ${what}${hint}`)
   }
   try {
     const root: unknown = document.toJS() ?? {}
     if (typeof root === 'object' && !Array.isArray(root)) return { readable: true, entries: [...flatten(root, [])] }
   } catch {
-    return unusable('is not usable YAML: an alias (*name) stands for nothing, or there are too many of them')
+    return unusable(
+      'is not usable YAML: an alias (*name) stands for nothing, or there are too many of them. Text that begins with * needs quotes; origins are named one by one, * is not possible',
+    )
   }
   return unusable('must hold keys and values, such as "jwt: { user_claim: sub }"')
 }

@@ -81,6 +81,8 @@ function nameProblem({ name, value, origin }: Setting): string | undefined {
   if (unsupported.test(name)) return 'is not supported by this version: remove it'
   if (origin.kind === 'environment' && (fromKubernetes.test(name) || value.includes('tcp://')))
     return 'is not known: if Kubernetes set it for a Service of that name, give the pod enableServiceLinks: false'
+  const bare = name.replace(/^SIDECAST_/, '')
+  if (origin.kind !== 'environment' && bare !== name && known.includes(bare)) return `is not known: write it as ${spell(bare, origin.kind)}`
   const suggestion = closest(name, known)
   return suggestion === undefined ? 'is not known: remove it' : `is not known: did you mean ${spell(suggestion, origin.kind)}?`
 }

@@ -88,7 +88,7 @@ export function parseChoices<T extends string>(items: readonly string[], choices
 export function parseOrigin(text: string): string {
   if (!/^[a-z][a-z0-9+.-]*:\/\/[^/?#@\s*\\]+$/i.test(text) || !URL.canParse(text))
     throw refuse(
-      `holds ${JSON.stringify(text)}, which is no exact origin: write scheme://host[:port] such as https://app.example.com, no path and no *`,
+      `holds ${JSON.stringify(text)}, which is no exact origin: write scheme://host[:port] such as https://app.example.com, no path and no *${text.startsWith('*') ? ': every page could connect with the cookies of its visitor' : ''}`,
     )
   const { origin } = new URL(text)
   // Apps in a web view have schemes of their own (capacitor://localhost), to which the URL standard gives no origin.
@@ -179,7 +179,11 @@ const minKeyLength = 32
 function parseApiKey(item: string, index: number): ApiKey {
   const [name = '', ...rest] = item.split(':')
   if (rest.length === 0 || !/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(name))
-    throw refuse(`entry ${index + 1} must be name:key[:scope+scope], the name 1 to 64 letters, digits, dots, dashes and underscores`)
+    throw refuse(
+      index > 0 && scopes.some((scope) => scope === item)
+        ? `entry ${index + 1} is the scope ${item} alone: scopes are joined with + (shop:KEY:publish+read)`
+        : `entry ${index + 1} must be name:key[:scope+scope] such as shop:KEY, the name 1 to 64 letters, digits, dots, dashes and underscores`,
+    )
   const hashed = rest[0] === 'sha256'
   const [key = '', scopeList, ...surplus] = hashed ? rest.slice(1) : rest
   const granted = scopeList?.split('+').map((scope) => scopes.find((known) => known === scope))
