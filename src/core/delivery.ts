@@ -4,7 +4,7 @@ import type { EventEntry, Member, MembershipEntry, Stored } from './entry.ts'
 import type { EventLog } from './event-log.ts'
 import type { Observer } from './observer.ts'
 import { Presence } from './presence.ts'
-import { readMissed } from './resume.ts'
+import { readMissed, roomsLostSince } from './resume.ts'
 import type { RoomChange, Session } from './session.ts'
 
 /** Entries that a resume reads in one turn. */
@@ -53,7 +53,11 @@ export class Delivery {
     if (ready.after === undefined) {
       this.#makeLive(session, session.since)
       this.#welcome(session, { recovered: false, reason: ready.reason })
-    } else this.#guard(session, this.#catchUp(session, ready.after))
+      return
+    }
+    // Before anything that moves its offset: a client that is cut before `ready` must know by then that what it had in these rooms ends here.
+    for (const lost of roomsLostSince(this.#log, session, ready.after)) session.connection.notify(toNotice(lost), ready.after)
+    this.#guard(session, this.#catchUp(session, ready.after))
   }
 
   detach(session: Session): void {
@@ -97,12 +101,13 @@ export class Delivery {
    * `lagging`: the rooms that a connected session was in when it fell behind; absent for one that resumes.
    */
   async #catchUp(session: Session, after: number, lagging?: ReadonlyMap<string, RoomSource>): Promise<void> {
+    const joined = lagging === undefined ? { at: session.since, rooms: new Set(session.rooms.keys()) } : { at: after, rooms: new Set<string>() }
     let position = after
     let sent = 0
     while (!session.detached) {
       // In one turn: the rooms, what is read, and going live are of one state of the log.
       this.#restate(session)
-      const missed = readMissed(this.#log, session, position, resumeChunk, lagging !== undefined)
+      const missed = readMissed(this.#log, session, position, resumeChunk, joined)
       if (missed.gap) {
         // Trimmed while the client was slow: it comes back and is told.
         session.connection.close('transport')

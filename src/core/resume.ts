@@ -1,8 +1,8 @@
-import { type RoomState, wasInRoom } from './access.ts'
+import { type RoomState, roomSource, wasInRoom } from './access.ts'
 import { changesStream, type EventEntry, type Membership, type MembershipEntry, type Stored } from './entry.ts'
 import type { EventLog } from './event-log.ts'
 import type { ResumeRefusal } from './observer.ts'
-import type { Session } from './session.ts'
+import type { RoomChange, Session } from './session.ts'
 import { roomStream, type Stream, sessionStream, userStream } from './target.ts'
 
 /** Where a resume starts, or why there is none. */
@@ -26,16 +26,22 @@ export function planResume(log: EventLog, user: string, session: string | undefi
   return ended ? { refused: 'session' } : { after }
 }
 
+/** Since when a session reads as one that is connected, and the rooms that it had then. Absent positions lie behind it: what is read there is a resume. */
+export interface Joined {
+  readonly at: number
+  readonly rooms: ReadonlySet<string>
+}
+
 /**
  * Reads at most `limit` entries for a session whose states are those at the head of the log.
- * A resumed session gets what its rooms of now had for it: a right that was lost stays lost. One that was `connected` all the time and only slow
- * also gets what was for it in rooms that it has left since.
+ * Up to where it joined it resumes: it gets what the rooms that it had then held for it, so a right that was lost stays lost. After that it is connected, and
+ * only slow: it gets what a live session would have got, also in rooms that it has left since.
  */
-export function readMissed(log: EventLog, session: Session, after: number, limit: number, connected: boolean): Missed {
+export function readMissed(log: EventLog, session: Session, after: number, limit: number, joined: Joined): Missed {
   const { user } = session.identity
   const ofUser = readChanges(log, after, changesStream({ user }))
   const ofSession = readChanges(log, after, changesStream({ session: session.id }))
-  const rooms = new Set([...session.rooms.keys(), ...(connected ? [...ofUser.rooms, ...ofSession.rooms] : [])])
+  const rooms = new Set([...joined.rooms, ...session.rooms.keys(), ...ofUser.roomsSince(joined.at), ...ofSession.roomsSince(joined.at)])
   const streams: readonly Stream[] = ['all', userStream(user), sessionStream(session.id), ...[...rooms].map(roomStream)]
   const reading = log.read(after, streams, limit)
   if (reading.gap) return reading
@@ -48,13 +54,26 @@ export function readMissed(log: EventLog, session: Session, after: number, limit
     if (entry.kind !== 'event') return false
     if (entry.except.users.includes(user) || entry.except.sessions.includes(session.id)) return false
     if (entry.to.all || entry.to.users.includes(user) || entry.to.sessions.includes(session.id)) return true
-    return entry.to.rooms.some((room) => rooms.has(room) && wasInRoom(session.identity, room, stateAt(room, position), time))
+    const mayRead = (room: string): boolean => (position <= joined.at ? joined.rooms.has(room) : rooms.has(room))
+    return entry.to.rooms.some((room) => mayRead(room) && wasInRoom(session.identity, room, stateAt(room, position), time))
   })
   return { gap: false, events, upTo: reading.upTo, more: reading.more }
 }
 
+/** The rooms in which a session was at a position and is no longer, by what the log says since; what its token has lost meanwhile the log does not know. */
+export function roomsLostSince(log: EventLog, session: Session, after: number): readonly RoomChange[] {
+  const ofUser = readChanges(log, after, changesStream({ user: session.identity.user }))
+  const ofSession = readChanges(log, after, changesStream({ session: session.id }))
+  return [...new Set([...ofUser.roomsSince(after), ...ofSession.roomsSince(after)])].flatMap((room) => {
+    const now = session.stateOf(room)
+    const before = { user: ofUser.at(room, after, now.user), session: ofSession.at(room, after, now.session) }
+    if (session.rooms.has(room) || roomSource(session.identity, room, before) === undefined) return []
+    return [{ room, entered: false, by: now.user?.present === false ? 'backend' : 'request' }]
+  })
+}
+
 interface Changes {
-  readonly rooms: readonly string[]
+  roomsSince(position: number): readonly string[]
   /** The membership in force at a position; `now`: the one at the head of the log. */
   at(room: string, position: number, now: Membership | undefined): Membership | undefined
 }
@@ -64,7 +83,7 @@ function readChanges(log: EventLog, after: number, stream: Stream): Changes {
   const memberships = reading.gap ? [] : reading.entries.filter((stored): stored is Stored<MembershipEntry> => stored.entry.kind === 'membership')
   const byRoom = Map.groupBy(memberships, ({ entry }) => entry.room)
   return {
-    rooms: [...byRoom.keys()],
+    roomsSince: (position) => [...byRoom].filter(([, changes]) => changes.some((change) => change.position > position)).map(([room]) => room),
     at(room, position, now) {
       const changes = byRoom.get(room)
       if (changes === undefined) return now
