@@ -6,6 +6,7 @@ import { afterEach, describe, expect, test } from 'vitest'
 import { type Config, loadConfig, maskedConfig, referenceTable } from '../src/config/config.ts'
 import { BridgeError } from '../src/errors.ts'
 
+const sharedKey = randomBytes(32).toString('base64url')
 const secret = randomBytes(48).toString('base64')
 const key = randomBytes(32).toString('hex')
 const { publicKey, privateKey } = generateKeyPairSync('ec', {
@@ -240,6 +241,7 @@ describe('what is wrong', () => {
   test.each([
     [{ JWT_SECRET: undefined }, 'SIDECAST_JWT_SECRET: is needed, or SIDECAST_JWT_PUBLIC_KEY'],
     [{ JWT_PUBLIC_KEY: publicKey }, 'SIDECAST_JWT_SECRET (environment): stands beside SIDECAST_JWT_PUBLIC_KEY'],
+    [{ JWT_SECRET: sharedKey, API_KEYS: `shop:${sharedKey}` }, 'SIDECAST_JWT_SECRET (environment): is also the API key shop'],
     [{ JWT_SECRET: 'change-me-change-me-change-me-change-me' }, 'SIDECAST_JWT_SECRET (environment): is a placeholder'],
     [{ JWT_SECRET: `${secret}!`, JWT_SECRET_ENCODING: 'base64' }, 'SIDECAST_JWT_SECRET (environment): is not base64'],
     [{ JWT_SECRET: publicKey }, 'SIDECAST_JWT_SECRET (environment): is a PEM key'],

@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto'
 import { parseSecret, type VerifyKey } from '../auth/keys.ts'
 import { BridgeError } from '../errors.ts'
 import type { Values, VariableName } from './reference.ts'
@@ -41,12 +42,22 @@ export function checkKeys(values: Values): KeyCheck {
 export function checkTogether(values: Values, keys: readonly VerifyKey[]): readonly Contradiction[] {
   return [
     checkAlgorithms(values, keys),
+    checkSharedSecret(values),
     checkCookie(values),
     checkListeners(values),
     checkMetrics(values),
     ...checkAmqp(values),
     ...checkSizes(values),
   ].filter((contradiction) => contradiction !== undefined)
+}
+
+/** Whoever holds the key of one side must not be able to act on the other. */
+function checkSharedSecret({ JWT_SECRET: secret, API_KEYS: keys = [] }: Values): Contradiction | undefined {
+  if (secret === undefined) return undefined
+  const digest = hash('sha256', secret, 'buffer')
+  const shared = keys.find(({ sha256 }) => sha256.equals(digest))
+  const detail = `is also the API key ${shared?.name}: whoever may publish could sign logins. Give each its own (openssl rand -base64 48)`
+  return shared === undefined ? undefined : { name: 'JWT_SECRET', also: ['API_KEYS'], detail }
 }
 
 function checkAlgorithms({ JWT_ALGORITHMS: wanted = [] }: Values, keys: readonly VerifyKey[]): Contradiction | undefined {

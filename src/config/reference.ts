@@ -117,7 +117,7 @@ const groups = {
     MAX_BUFFER: size('1kb', '1gb')
       .prefault('1mb')
       .describe(
-        'How many bytes may wait for one session before it is cut off as a slow consumer. It resumes when it comes back. At least `SIDECAST_MAX_EVENT_SIZE`.',
+        'How many bytes may wait in memory for one session. One that is slower reads on from the log; one that takes nothing for 5 s is cut off and resumes. At least `SIDECAST_MAX_EVENT_SIZE`.',
       ),
   },
   Publishing: {
@@ -127,7 +127,9 @@ const groups = {
       .describe(
         'List of `name:key[:scope+scope]`. The key: at least 32 characters, or `sha256:` and the 64 hex digits of its SHA-256. Scopes: `publish`, `read`, `admin`; without scopes: `publish`. Unset: nobody can publish.',
       ),
-    MAX_EVENT_SIZE: size('1kb', '64mb').prefault('256kb').describe('The largest `data` of one event, as JSON.'),
+    MAX_EVENT_SIZE: size('1kb', '64mb')
+      .prefault('256kb')
+      .describe('The largest event: the body of `POST /v1/events`, a line of NDJSON, a message of RabbitMQ, or the `data` of one event in a batch.'),
     MAX_BATCH_SIZE: size('1kb', '1gb').prefault('16mb').describe('The largest body of `POST /v1/events/batch`. At least `SIDECAST_MAX_EVENT_SIZE`.'),
   },
   RabbitMQ: {

@@ -1,9 +1,9 @@
 /** The longest name of a user or a room, in characters (Unicode code points). */
 export const maxNameLength = 200
 
-// Control, invisible formatting and unpaired surrogate characters, and line separators: two names that look the same must be the same,
+// Control, invisible (formatting and default-ignorable) and unpaired surrogate characters, and line separators: two names that look the same must be the same,
 // and an unpaired surrogate would change when it is written as UTF-8.
-const name = /^[^\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]{1,200}$/u
+const name = /^[^\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{DI}]{1,200}$/u
 
 /** The rule for the names of users and rooms. */
 export function isName(value: string): boolean {

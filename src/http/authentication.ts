@@ -24,8 +24,11 @@ export function createAuthenticator(apiKeys: readonly ApiKey[]): Authenticator {
   }
 }
 
-function presentedKey({ headers }: IncomingMessage): string {
+function presentedKey({ headers, headersDistinct }: IncomingMessage): string {
   const { authorization } = headers
+  // Node keeps the first of several: a proxy in front may have checked the last.
+  if ((headersDistinct.authorization?.length ?? 0) > 1)
+    throw new BridgeError('api_key_invalid', 'There is more than one Authorization header. Send one.')
   const plain = headers['x-api-key']
   if (authorization === undefined && plain === undefined) throw new BridgeError('api_key_missing', `Send ${howToSend}.`)
   const bearer = authorization === undefined ? undefined : /^Bearer +(\S+) *$/i.exec(authorization)?.[1]

@@ -71,6 +71,10 @@ test('what is wrong with the form of a credential is told, and the credential is
     expect(JSON.parse(text)).toMatchObject({ status: 401, code: 'api_key_invalid', detail: expect.stringContaining(detail) })
     expect(text).not.toContain(secret)
   }
+  const twice = await ingress.raw()
+  twice.socket.write(`GET /v1/users/7 HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer ${fullKey}\r\nAuthorization: Bearer other\r\n\r\n`)
+  expect(await twice.until(/more than one Authorization header/)).toMatch(/^HTTP\/1\.1 401 /)
+  twice.socket.destroy()
   const { detail } = (await (await fetch(`${ingress.url}/v1/users/7`)).json()) as { detail: string }
   expect(detail).toBe('Send Authorization: Bearer KEY or X-API-Key: KEY.')
 })

@@ -23,6 +23,7 @@ const cases: readonly (readonly [what: string, body: unknown, pointer: string, d
   ['a user that is null', { event: 'a', to: { users: [null] } }, '/to/users/0', 'must be a string or an integer'],
   ['a user with a fraction', { event: 'a', to: { users: [1, 1.5] } }, '/to/users/1', 'must be a string or an integer'],
   ['a user without a name', { event: 'a', to: { users: [''] } }, '/to/users/0', name],
+  ['a room with a letter that is not seen', { event: 'a', to: { rooms: ['a\u3164b'] } }, '/to/rooms/0', name],
   ['a room with an invisible character', { event: 'a', to: { rooms: ['a\u200bb'] } }, '/to/rooms/0', name],
   ['a room of 201 characters', { event: 'a', to: { rooms: ['x'.repeat(201)] } }, '/to/rooms/0', name],
   ['1,001 users', { event: 'a', to: { users: Array.from({ length: 1001 }, (_, id) => id) } }, '/to/users', 'more than 1000'],
