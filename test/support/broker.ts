@@ -31,7 +31,7 @@ export interface Names {
   readonly settings: Readonly<Record<'AMQP_EXCHANGE' | 'AMQP_QUEUE' | 'AMQP_DEAD_LETTER', string>>
 }
 
-export interface QueueState {
+interface QueueState {
   /** Ready ones and those that a consumer holds. */
   readonly messages: number
   readonly ready: number
