@@ -26,6 +26,14 @@ const cli = fileURLToPath(new URL('../src/cli.ts', import.meta.url))
 const secret = randomBytes(48).toString('base64url')
 const body = (sentAt: number): Buffer => Buffer.from(JSON.stringify({ order: 42, state: 'shipped', total: '12.50', text: 'x'.repeat(100), sentAt }))
 
+const stallMs = 30_000
+
+const children = new Set<ChildProcess>()
+process.on('exit', () => {
+  for (const child of children) child.kill('SIGKILL')
+})
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1))
+
 interface BenchedBridge {
   readonly publicUrl: string
   readonly privateUrl: string
@@ -39,7 +47,7 @@ async function startBridge(broker: Broker, { settings }: Names, directory: strin
   const profile = process.env.BENCH_PROFILE === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${process.env.BENCH_PROFILE}`]
   const child: ChildProcess = spawn(process.execPath, [...profile, cli, 'serve'], { env, stdio: ['ignore', 'pipe', 'inherit'] })
   const ended = once(child, 'exit')
-  process.once('exit', () => child.kill('SIGKILL'))
+  children.add(child)
   const urls = await new Promise<{ readonly public: string; readonly private: string }>((resolve, reject) => {
     if (child.stdout === null) return
     createInterface({ input: child.stdout }).on('line', (line) => {
@@ -48,15 +56,28 @@ async function startBridge(broker: Broker, { settings }: Names, directory: strin
     })
     ended.then(() => reject(new Error('the bridge does not start')))
   })
-  while ((await fetch(`${urls.private}/readyz`)).status !== 200) await setTimeout(5)
+  for (const begun = performance.now(); ; await setTimeout(5)) {
+    const answer = await fetch(`${urls.private}/readyz`)
+    const checks = await answer.text()
+    if (answer.status === 200) break
+    if (performance.now() - begun > stallMs) throw new Error(`the bridge does not become ready: ${checks}`)
+  }
   return {
     publicUrl: urls.public,
     privateUrl: urls.private,
     async stop() {
       child.kill('SIGTERM')
       await ended
+      children.delete(child)
     },
   }
+}
+
+/** Queues of their own for each measurement, declared by a bridge: nothing that another has left behind is counted. */
+async function declare(broker: Broker): Promise<Names> {
+  const names = broker.names()
+  await (await startBridge(broker, names, await mkdtemp(join(folder, 'declare-')), 'disk')).stop()
+  return names
 }
 
 /** Publishes to a queue through its exchange until so many messages are confirmed. */
@@ -74,7 +95,9 @@ async function fill(broker: Broker, exchange: string): Promise<void> {
 }
 
 /** Messages a second that a consumer takes which does nothing but ack each. */
-async function drainBare(broker: Broker, queue: string): Promise<number> {
+async function drainBare(broker: Broker): Promise<number> {
+  const { exchange, queue } = await declare(broker)
+  await fill(broker, exchange)
   const connection = await broker.connect()
   const channel = await connection.createChannel()
   await channel.prefetch(250)
@@ -98,18 +121,24 @@ async function drainBare(broker: Broker, queue: string): Promise<number> {
 }
 
 /** Messages a second that a bridge takes from the queue, stores and acks. */
-async function drainByBridge(broker: Broker, names: Names, directory: string, durability: 'disk' | 'process'): Promise<number> {
-  const bridge = await startBridge(broker, names, directory, durability)
+async function drainByBridge(broker: Broker, durability: 'disk' | 'process'): Promise<number> {
+  const names = await declare(broker)
+  await fill(broker, names.exchange)
+  const bridge = await startBridge(broker, names, await mkdtemp(join(folder, 'drain-')), durability)
   try {
     let first: { readonly at: number; readonly count: number } | undefined
+    let progress = { at: performance.now(), count: 0 }
     for (;;) {
       const text = await (await fetch(`${bridge.privateUrl}/metrics`)).text()
       const at = performance.now()
       const value = (name: string): number => Number(new RegExp(`^sidecast_amqp_${name} (\\S+)$`, 'm').exec(text)?.[1] ?? 0)
       const count = value('appended_total')
       if (count > 0) first ??= { at, count }
+      if (count > progress.count) progress = { at, count }
+      else if (at - progress.at > stallMs)
+        throw new Error(`the bridge stopped after ${count} of ${drained} messages, ${value('unacked')} of them unacked`)
       if (first !== undefined && count >= drained && value('unacked') === 0) return ((count - first.count) * 1000) / (at - first.at)
-      await setTimeout(10)
+      await setTimeout(100)
     }
   } finally {
     await bridge.stop()
@@ -123,8 +152,9 @@ interface Latency {
 }
 
 /** Open loop: each message has its moment, whether or not those before it have arrived, and its latency counts from that moment. In milliseconds. */
-async function measureLatency(broker: Broker, names: Names, directory: string): Promise<Latency> {
-  const bridge = await startBridge(broker, names, directory, 'disk')
+async function measureLatency(broker: Broker): Promise<Latency> {
+  const names = broker.names()
+  const bridge = await startBridge(broker, names, await mkdtemp(join(folder, 'latency-')), 'disk')
   const token = jwt.sign({ sub: '7', exp: Math.floor(Date.now() / 1000) + 3600 }, secret)
   const socket = io(bridge.publicUrl, { auth: { token }, transports: ['websocket'] })
   const connection = await broker.connect()
@@ -147,7 +177,8 @@ async function measureLatency(broker: Broker, names: Names, directory: string): 
       }
       await setTimeout(1)
     }
-    await arrived
+    const late = setTimeout(stallMs, 'late', { ref: false })
+    if ((await Promise.race([arrived, late])) === 'late') throw new Error(`only ${latencies.length} of ${count} messages arrived`)
     const sorted = latencies.slice(latencyRate * warmUpSeconds).toSorted((a, b) => a - b)
     const at = (share: number): number => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN
     return { p50: at(0.5), p99: at(0.99), max: at(1) }
@@ -163,20 +194,12 @@ const median = (values: readonly number[]): number => values.toSorted((a, b) => 
 const folder = await mkdtemp(join(tmpdir(), 'sidecast-bench-'))
 const broker = await startBroker()
 try {
-  const names = broker.names()
-  // Declares what the rest needs.
-  await (await startBridge(broker, names, join(folder, 'first'), 'disk')).stop()
-
   const rates: { readonly bare: number[]; readonly disk: number[]; readonly process: number[] } = { bare: [], disk: [], process: [] }
   for (let round = 0; round < rounds; round++) {
-    await fill(broker, names.exchange)
-    rates.bare.push(await drainBare(broker, names.queue))
-    for (const durability of ['disk', 'process'] as const) {
-      await fill(broker, names.exchange)
-      rates[durability].push(await drainByBridge(broker, names, join(folder, `${durability}-${round}`), durability))
-    }
+    rates.bare.push(await drainBare(broker))
+    for (const durability of ['disk', 'process'] as const) rates[durability].push(await drainByBridge(broker, durability))
   }
-  const latency = await measureLatency(broker, names, join(folder, 'latency'))
+  const latency = await measureLatency(broker)
 
   const bare = median(rates.bare)
   console.table(

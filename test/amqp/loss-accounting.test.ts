@@ -135,7 +135,7 @@ test('what the broker confirmed arrives, once and in order, or stands in the dea
   }
   const killingBroker = async (): Promise<void> => {
     while (counts.brokerKills < brokerKills) {
-      await pause(3000, 7000)
+      await pause(2000, 5000)
       await broker.kill()
       counts.brokerKills++
       await pause(0, 500)
