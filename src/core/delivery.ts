@@ -104,9 +104,8 @@ export class Delivery {
     const joined = lagging === undefined ? { at: session.since, rooms: new Set(session.rooms.keys()) } : { at: after, rooms: new Set<string>() }
     let position = after
     let sent = 0
+    // In one turn: the rooms, what is read, and going live are of one state of the log. The caller has taken the rooms in this turn.
     while (!session.detached) {
-      // In one turn: the rooms, what is read, and going live are of one state of the log.
-      this.#restate(session)
       const missed = readMissed(this.#log, session, position, resumeChunk, joined)
       if (missed.gap) {
         // Trimmed while the client was slow: it comes back and is told.
@@ -133,6 +132,7 @@ export class Delivery {
       }
       // Others have their turn between two chunks.
       await (room ?? setImmediate())
+      if (!session.detached) this.#restate(session)
     }
   }
 
@@ -159,6 +159,8 @@ export class Delivery {
     session.live = false
     const rooms = new Map(session.rooms)
     await session.connection.room()
+    if (session.detached) return
+    this.#restate(session)
     await this.#catchUp(session, position, rooms)
   }
 
