@@ -1,7 +1,7 @@
 import { BridgeError } from '../errors.ts'
 import type { Membership } from './entry.ts'
 import type { Identity } from './identity.ts'
-import { matchesRoom } from './room-pattern.ts'
+import { matchesRoom, type RoomPattern } from './room-pattern.ts'
 
 /** What an ingress credential allows. */
 export const scopes = ['publish', 'read', 'admin'] as const
@@ -11,6 +11,10 @@ export type Scope = (typeof scopes)[number]
 export interface Publisher {
   readonly name: string
   readonly scopes: readonly Scope[]
+  /** Absent: every room, and users, sessions and all as well. Else only rooms, and of these only those that match. */
+  readonly rooms?: readonly RoomPattern[]
+  /** The names of events that it may publish; absent: all. Segments end at `:`, `.` or `/` as in rooms. */
+  readonly events?: readonly RoomPattern[]
 }
 
 /** @throws BridgeError scope_missing */

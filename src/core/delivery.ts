@@ -5,6 +5,7 @@ import type { EventLog } from './event-log.ts'
 import type { Observer } from './observer.ts'
 import { Presence } from './presence.ts'
 import { readMissed, roomsLostSince } from './resume.ts'
+import { isRevoked } from './revocation.ts'
 import type { RoomChange, Session } from './session.ts'
 
 /** Entries that a resume reads in one turn. */
@@ -90,6 +91,12 @@ export class Delivery {
         this.#departed.delete(entry.session)
         // It came back just as its rooms were forgotten: it must start anew, not go on without them.
         for (const session of this.#reached(entry, position)) session.connection.close('transport')
+        return 0
+      case 'revocation':
+        // Also those that have come since: who came before it was read must not stay.
+        for (const session of this.presence.all()) if (isRevoked(session.identity, entry.revocation)) session.connection.close('revoked')
+        return 0
+      case 'revocation-lifted':
         return 0
       default:
         return entry satisfies never

@@ -1,3 +1,4 @@
+import type { Revocation } from './revocation.ts'
 import { type Except, type Stream, type Target, toStreams } from './target.ts'
 
 /** A published event. */
@@ -25,6 +26,13 @@ export interface MembershipEntry {
   readonly room: string
   readonly member: Member
   readonly present: boolean
+  /** For a session's own: somebody but its login token has allowed it, a room token or the application; it holds no longer than that. */
+  readonly authorized?: Authorized
+}
+
+/** `until`: milliseconds since 1970; absent: as long as the session, with its resumes. */
+export interface Authorized {
+  readonly until?: number
 }
 
 /** A session, or all sessions of a user, ends now and does not come back by itself. */
@@ -39,8 +47,20 @@ interface SessionEndedEntry {
   readonly session: string
 }
 
+/** From here on the tokens that it names are worth nothing. One with the same id takes its place. */
+export interface RevocationEntry {
+  readonly kind: 'revocation'
+  readonly revocation: Revocation
+}
+
+/** The revocation of this id is no more: somebody has lifted it, or it has expired. */
+export interface RevocationLiftedEntry {
+  readonly kind: 'revocation-lifted'
+  readonly id: string
+}
+
 /** Everything that changes what a client may see. */
-export type Entry = EventEntry | MembershipEntry | DisconnectEntry | SessionEndedEntry
+export type Entry = EventEntry | MembershipEntry | DisconnectEntry | SessionEndedEntry | RevocationEntry | RevocationLiftedEntry
 
 /** The last word about one member and one room. */
 export interface Membership {
@@ -48,6 +68,11 @@ export interface Membership {
   readonly position: number
   /** Milliseconds since 1970. */
   readonly time: number
+  readonly authorized?: Authorized
+}
+
+export function toMembership({ present, authorized }: MembershipEntry, position: number, time: number): Membership {
+  return { present, position, time, ...(authorized && { authorized }) }
 }
 
 /** An entry that has its place in the order. */
@@ -75,6 +100,10 @@ export function entryStreams(entry: Entry): readonly Stream[] {
       return [changesStream(entry.member)]
     case 'session-ended':
       return [changesStream(entry)]
+    // A state of the log, which outlives its retention.
+    case 'revocation':
+    case 'revocation-lifted':
+      return []
     default:
       return entry satisfies never
   }

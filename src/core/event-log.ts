@@ -1,4 +1,4 @@
-import type { Entry, Member, Membership, Stored } from './entry.ts'
+import type { Entry, Member, Membership, RevocationEntry, Stored } from './entry.ts'
 import type { Stream } from './target.ts'
 
 /** What became of one appended entry. `position` and `time` are those of the stored entry: for a duplicate, of the first. */
@@ -70,6 +70,9 @@ export interface EventLog {
 
   /** The sessions that have memberships of their own. */
   sessionsWithMemberships(): readonly string[]
+
+  /** The revocations that were not lifted, in order, however old they are. */
+  revocations(): readonly Stored<RevocationEntry>[]
 
   health(): LogHealth
 

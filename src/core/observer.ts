@@ -1,7 +1,7 @@
 import type { ErrorCode } from '../errors.ts'
 
 /** Why a session ended. */
-export type SessionEnd = 'client' | 'transport' | 'expired' | 'disconnected' | 'slow_consumer' | 'replaced' | 'draining' | 'protocol'
+export type SessionEnd = 'client' | 'transport' | 'expired' | 'disconnected' | 'revoked' | 'slow_consumer' | 'replaced' | 'draining' | 'protocol'
 
 /** Told what has happened. Cannot veto, cannot fail, and must be quick. */
 export interface Observer {

@@ -1,5 +1,5 @@
 import { type RoomSource, type RoomState, roomSource } from './access.ts'
-import type { EventEntry, Membership, MembershipEntry, Stored } from './entry.ts'
+import { type EventEntry, type Membership, type MembershipEntry, type Stored, toMembership } from './entry.ts'
 import type { Identity } from './identity.ts'
 import type { SessionEnd } from './observer.ts'
 
@@ -16,14 +16,20 @@ export type Notice =
         readonly expiresAt: number | null
       }
     }
+  | { readonly event: 'sidecast:expiring'; readonly data: { readonly expiresAt: number } }
   | { readonly event: 'sidecast:joined' | 'sidecast:left'; readonly data: { readonly room: string; readonly by: RoomSource } }
+
+/** Headers of the handshake, by lower-case names. */
+export type Forwarded = Readonly<Record<string, string>>
 
 /** The line to one browser, as the hub sees it. An edge implements it. Nothing here may throw. */
 export interface Connection {
   readonly transport: string
+  /** What is handed on when the application is asked about this session: by the names of an allow-list, lower case; else empty. */
+  readonly forwarded: Forwarded
   send(event: Stored<EventEntry>): void
-  /** `position`: the place in the log that the notice belongs to; the client resumes after it. */
-  notify(notice: Notice, position: number): void
+  /** `position`: the place in the log that the notice belongs to; the client resumes after it. Absent: none; the client stays where it is. */
+  notify(notice: Notice, position?: number): void
   /** So much waits for the client that it should read on from the log, at its own pace. */
   readonly full: boolean
   /** Set while the client has not taken what was written: resolves when there is room, or when the line is closed. */
@@ -46,7 +52,7 @@ export interface RoomChange {
  */
 export class Session {
   readonly id: string
-  readonly identity: Identity
+  identity: Identity
   readonly connection: Connection
   /** Milliseconds since 1970. */
   readonly connectedAt: number
@@ -88,7 +94,7 @@ export class Session {
   /** Follows one membership entry. */
   apply({ position, time, entry }: Stored<MembershipEntry>): RoomChange | undefined {
     const state = this.stateOf(entry.room)
-    const membership: Membership = { present: entry.present, position, time }
+    const membership = toMembership(entry, position, time)
     this.#states.set(entry.room, 'user' in entry.member ? { ...state, user: membership } : { ...state, session: membership })
     return this.#update(entry.room)
   }

@@ -1,7 +1,7 @@
 import type { Socket } from 'socket.io'
 import type { EventEntry, Stored } from '../core/entry.ts'
 import type { SessionEnd } from '../core/observer.ts'
-import type { Connection, Notice } from '../core/session.ts'
+import type { Connection, Forwarded, Notice } from '../core/session.ts'
 import { BridgeError, type ErrorCode } from '../errors.ts'
 import { cut, farewellMs } from './engine.ts'
 import { encodeFrame, type Frame } from './frame.ts'
@@ -15,11 +15,13 @@ const farewells: Readonly<Record<SessionEnd, ErrorCode | undefined>> = {
   slow_consumer: undefined,
   expired: 'token_expired',
   disconnected: 'disconnected',
+  revoked: 'token_revoked',
   replaced: 'session_replaced',
   draining: 'draining',
 }
 
 export interface ConnectionOptions {
+  readonly forwarded: Forwarded
   /** A position as clients see it. */
   readonly offsetOf: (position: number) => string
   /** The place in the log that the client has seen already. */
@@ -51,6 +53,10 @@ export class SocketConnection implements Connection {
     })
   }
 
+  get forwarded(): Forwarded {
+    return this.#options.forwarded
+  }
+
   get transport(): string {
     return this.#socket.conn.transport.name
   }
@@ -59,7 +65,7 @@ export class SocketConnection implements Connection {
     this.#write(this.#options.encodeEvent(event), event.position)
   }
 
-  notify({ event, data }: Notice, position: number): void {
+  notify({ event, data }: Notice, position = this.#position): void {
     this.#write(encodeFrame(event, JSON.stringify(data), this.#options.offsetOf(position)), position)
   }
 
@@ -95,7 +101,7 @@ export class SocketConnection implements Connection {
     this.#outbox.send(encodeFrame('sidecast:disconnect', data, this.#options.offsetOf(this.#position)))
     // A stock client comes back after a lost connection and stays away after a disconnect packet. One that was replaced would take the session back,
     // and so on without end.
-    if (end === 'disconnected' || end === 'replaced') this.#socket.disconnect(true)
+    if (end === 'disconnected' || end === 'revoked' || end === 'replaced') this.#socket.disconnect(true)
     else this.#socket.conn.close()
     setTimeout(() => cut(this.#socket.conn), farewellMs).unref()
   }

@@ -145,6 +145,7 @@ export class Gateway {
     const { hub, observer, now } = this.#options
     const { identity, session: id, ...resume }: Admission = socket.data
     const connection: SocketConnection = new SocketConnection(socket, {
+      forwarded: {},
       offsetOf: (position) => hub.offsetOf(position),
       position: resume.after ?? 0,
       maxBufferBytes: this.#options.maxBufferBytes,

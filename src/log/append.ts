@@ -1,8 +1,9 @@
-import type { Entry, Member, Membership, Stored } from '../core/entry.ts'
-import { entryStreams } from '../core/entry.ts'
+import type { Entry, Member, Stored } from '../core/entry.ts'
+import { entryStreams, toMembership } from '../core/entry.ts'
 import type { Appended } from '../core/event-log.ts'
 import { BridgeError } from '../errors.ts'
 import { dedupeKey, indexKey, membershipKey, membershipRange, placeIndexKey, positionKey } from './keys.ts'
+import { writeMembership } from './membership-row.ts'
 import { type Draft, draftRecord, sealRecord } from './record.ts'
 import { encodeState, type State } from './state.ts'
 import { stateKey, type Table, type Tables } from './store.ts'
@@ -73,10 +74,10 @@ function writeEntry(tables: Tables, prepared: Prepared, draft: Draft | undefined
   const key = positionKey(position)
   if (idKey !== undefined && entry.kind === 'event') writeId(tables, idKey, entry.digest ?? '', key, position, time)
   const was =
-    entry.kind === 'membership' && memberKey !== undefined
-      ? writeMembership(tables, memberKey, { present: entry.present, position, time })
-      : undefined
+    entry.kind === 'membership' && memberKey !== undefined ? writeMembership(tables, memberKey, toMembership(entry, position, time)) : undefined
   if (entry.kind === 'session-ended') forgetMemberships(tables, entry)
+  if (entry.kind === 'revocation') tables.revocations.put(Buffer.from(entry.revocation.id), sealRecord(draftRecord(entry), position, time))
+  if (entry.kind === 'revocation-lifted') tables.revocations.remove(Buffer.from(entry.id))
   if (draft !== undefined) {
     append(tables.entries, key, sealRecord(was === undefined ? draft : draftRecord(entry, was), position, time))
     for (const indexKey of prepared.indexKeys) tables.streams.put(placeIndexKey(indexKey, position), nothing)
@@ -99,20 +100,6 @@ function writeId(tables: Tables, idKey: Buffer, digest: string, key: Buffer, pos
 function append(table: Table, key: Buffer, value: Buffer): void {
   // Never overwrites: an entry at this position would mean that the head is wrong.
   if (table.putSync(key, value, { append: true }) === false) throw new BridgeError('log_damaged', 'the log has entries beyond its head')
-}
-
-function writeMembership(tables: Tables, key: Buffer, membership: Membership): Membership | undefined {
-  const row = tables.members.get(key)
-  const bytes = Buffer.allocUnsafe(17)
-  bytes[0] = membership.present ? 1 : 0
-  bytes.writeDoubleBE(membership.position, 1)
-  bytes.writeDoubleBE(membership.time, 9)
-  tables.members.put(key, bytes)
-  return row && decodeMembership(row)
-}
-
-export function decodeMembership(row: Buffer): Membership {
-  return { present: row[0] === 1, position: row.readDoubleBE(1), time: row.readDoubleBE(9) }
 }
 
 function forgetMemberships(tables: Tables, member: Member): void {

@@ -1,4 +1,4 @@
-import type { Entry, Member, Membership, Stored } from '../core/entry.ts'
+import type { Entry, Member, Membership, RevocationEntry, Stored } from '../core/entry.ts'
 import type { Appended, EventLog, LogHealth, Reading } from '../core/event-log.ts'
 import type { Stream } from '../core/target.ts'
 import { BridgeError } from '../errors.ts'
@@ -6,7 +6,7 @@ import { type Prepared, prepare, type Written, writeAppends } from './append.ts'
 import { type DataFolder, openDataFolder } from './data-folder.ts'
 import { LogCondition, reasonOf } from './log-condition.ts'
 import { type LogFile, openLogFile } from './log-file.ts'
-import { readMemberships, readSessionsWithMemberships, readStreams } from './reading.ts'
+import { readMemberships, readRevocations, readSessionsWithMemberships, readStreams } from './reading.ts'
 import { planRemoval, type RetentionOptions, remove } from './retention.ts'
 import { emptyState, type State } from './state.ts'
 
@@ -144,6 +144,10 @@ export class EmbeddedLog implements EventLog {
 
   sessionsWithMemberships(): readonly string[] {
     return readSessionsWithMemberships(this.#file.store)
+  }
+
+  revocations(): readonly Stored<RevocationEntry>[] {
+    return readRevocations(this.#file.store)
   }
 
   health(): LogHealth {

@@ -1,9 +1,9 @@
-import type { Member, Membership, Stored } from '../core/entry.ts'
+import type { Member, Membership, RevocationEntry, Stored } from '../core/entry.ts'
 import type { Reading } from '../core/event-log.ts'
 import type { Stream } from '../core/target.ts'
 import { BridgeError } from '../errors.ts'
-import { decodeMembership } from './append.ts'
 import { indexKey, indexPosition, membershipRange, membershipRoom, membershipSession, positionKey, sessionMemberships } from './keys.ts'
+import { decodeMembership } from './membership-row.ts'
 import { decodeRecord } from './record.ts'
 import type { State } from './state.ts'
 import type { Store } from './store.ts'
@@ -83,4 +83,14 @@ export function readSessionsWithMemberships(store: Store): readonly string[] {
     sessions.push(session)
     start = membershipRange({ session }).end
   }
+}
+
+/** In the order of the log. @throws BridgeError log_damaged */
+export function readRevocations(store: Store): readonly Stored<RevocationEntry>[] {
+  const rows = store.tables.revocations.getRange({ transaction: store.snapshot })
+  const isRevocation = (stored: Stored): stored is Stored<RevocationEntry> => stored.entry.kind === 'revocation'
+  return [...rows]
+    .map(({ value }) => decodeRecord(value))
+    .filter(isRevocation)
+    .toSorted((one, other) => one.position - other.position)
 }

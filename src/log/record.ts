@@ -46,21 +46,16 @@ export function recordTime(bytes: Buffer): number {
   return bytes.length < headerStart ? 0 : bytes.readDoubleBE(13)
 }
 
-/** @throws BridgeError log_damaged: these are not the bytes that were written at this position. */
-export function decodeRecord(bytes: Buffer, position: number): Stored {
+/** `expected`: the position under which the record was found. @throws BridgeError log_damaged: these are not the bytes that were written there. */
+export function decodeRecord(bytes: Buffer, expected?: number): Stored {
+  const cure = 'restore the data folder from a backup, or move it away to start an empty log'
+  const place = expected === undefined ? 'an entry' : `the entry at position ${expected}`
   if (bytes.length < headerStart || crc32(bytes.subarray(4, sealEnd), crc32(bytes.subarray(sealEnd))) !== bytes.readUInt32BE(0)) {
-    throw new BridgeError(
-      'log_damaged',
-      `the entry at position ${position} fails its checksum: restore the data folder from a backup, or move it away to start an empty log`,
-    )
+    throw new BridgeError('log_damaged', `${place} fails its checksum: ${cure}`)
   }
+  const position = bytes.readDoubleBE(5)
   // A whole record in the wrong place is damage too: the pages of the file were mixed up.
-  if (bytes[4] !== version || bytes.readDoubleBE(5) !== position) {
-    throw new BridgeError(
-      'log_damaged',
-      `the entry at position ${position} is another one: restore the data folder from a backup, or move it away to start an empty log`,
-    )
-  }
+  if (bytes[4] !== version || (expected ?? position) !== position) throw new BridgeError('log_damaged', `${place} is another one: ${cure}`)
   const dataStart = headerStart + bytes.readUInt32BE(sealEnd)
   // Only our own encoder writes bytes that pass the checksum.
   const { was, ...header } = JSON.parse(bytes.toString('utf8', headerStart, dataStart)) as Header

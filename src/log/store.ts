@@ -36,6 +36,8 @@ export interface Tables {
   readonly members: Table
   /** First position -> id of the run that gave it out. */
   readonly runs: Table
+  /** Id of a revocation -> its entry, as a record. */
+  readonly revocations: Table
 }
 
 export const stateKey = Buffer.from('state')
@@ -58,7 +60,7 @@ export class Store {
       path: file,
       noSubdir: true,
       mapSize: mapBytes,
-      maxDbs: 8,
+      maxDbs: 9,
       // Plain LMDB commits: pages, fdatasync, then the meta page through an O_DSYNC descriptor, then visible. So a promise that
       // resolves means "on the disk", and a failed sync leaves nothing that readers could see.
       overlappingSync: false,
@@ -76,6 +78,7 @@ export class Store {
       idOrder: table('id-order'),
       members: table('members'),
       runs: table('runs'),
+      revocations: table('revocations'),
     }
     this.#snapshot = this.#root.useReadTransaction()
   }

@@ -106,6 +106,7 @@ export async function startIngress(overrides: Partial<HttpIngressOptions> = {}):
     attach(user, rooms = []) {
       const connection = {
         transport: 'websocket',
+        forwarded: {},
         full: false,
         room: () => undefined,
         send: () => {},

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import type { Stored } from '../../src/core/entry.ts'
+import type { Entry, Stored } from '../../src/core/entry.ts'
 import { changesStream } from '../../src/core/entry.ts'
 import type { EventLog } from '../../src/core/event-log.ts'
 import { roomStream, sessionStream, userStream } from '../../src/core/target.ts'
@@ -441,6 +441,19 @@ export function describeEventLog(name: string, kind: LogKind): void {
         expect(log.memberships({ session: '7' })).toEqual(new Map())
       })
 
+      test('keep who has allowed them, and until when', async () => {
+        const log = await open()
+        const session = { session: 's' }
+        const [, second] = positionsOf(
+          await log.append([
+            { ...membership(session, 'a', true), authorized: {} },
+            { ...membership(session, 'b', true), authorized: { until: clock + 5 } },
+          ]),
+        )
+        expect(log.memberships(session).get('a')).toMatchObject({ present: true, authorized: {} })
+        expect(log.memberships(session).get('b')).toEqual({ present: true, position: second, time: clock, authorized: { until: clock + 5 } })
+      })
+
       test('an entry carries the membership that it replaced, live and when it is read', async () => {
         const log = await open()
         const user = { user: '7' }
@@ -511,6 +524,31 @@ export function describeEventLog(name: string, kind: LogKind): void {
         const user = { user: '7' }
         await log.append([membership(user, 'a', true), eventTo('a'), disconnect(user)])
         expect(entriesOf(log.read(0, [changesStream(user)], 10)).map(({ id }) => id)).toEqual(['membership', 'disconnect'])
+      })
+    })
+
+    describe('revocations', () => {
+      test('are there in order until they are lifted, also after the log was closed, whatever the retention', async () => {
+        const log = await open({ retentionEvents: 1 })
+        const revoked = (id: string): Entry => ({ kind: 'revocation', revocation: { id, user: id, issuedBefore: clock, expiresAt: clock + day } })
+        const [first] = positionsOf(await log.append([revoked('b'), revoked('a'), revoked('c')]))
+        await log.append([{ kind: 'revocation-lifted', id: 'a' }])
+        for (let count = 0; count < 10; count++) await log.append([eventTo('r')])
+        expect(log.revocations().map(({ entry }) => entry.revocation.id)).toEqual(['b', 'c'])
+        await log.close()
+        const again = await open({ retentionEvents: 1 })
+        expect(again.revocations()[0]).toEqual({ position: first, time: clock, entry: revoked('b') })
+        expect(again.revocations()).toHaveLength(2)
+      })
+
+      test('one with the same id takes the place of the other', async () => {
+        const log = await open()
+        const revoked = (issuedBefore: number): Entry => ({
+          kind: 'revocation',
+          revocation: { id: 'x', user: '7', issuedBefore, expiresAt: issuedBefore + day },
+        })
+        await log.append([revoked(1), revoked(2)])
+        expect(log.revocations().map(({ entry }) => entry.revocation.issuedBefore)).toEqual([2])
       })
     })
 

@@ -6,6 +6,7 @@ import type { Item } from './entitlement.ts'
 /** A session's line that keeps what is sent until the test lets the client take it. */
 export class MemoryConnection implements Connection {
   readonly transport = 'memory'
+  readonly forwarded = {}
   /** What the client has taken; the rest is lost when the line is cut. */
   readonly taken: Item[] = []
   ended: SessionEnd | undefined
@@ -24,7 +25,8 @@ export class MemoryConnection implements Connection {
     this.#put({ position, event: entry.event })
   }
 
-  notify({ event, data }: Notice, position: number): void {
+  notify({ event, data }: Notice, position = 0): void {
+    if (event === 'sidecast:expiring') return
     if (event === 'sidecast:ready') this.#put({ position, ready: data.rooms })
     else this.#put({ position, room: data.room, entered: event === 'sidecast:joined' })
   }
