@@ -117,7 +117,10 @@ export async function startBridge(config: Config, logger: Logger): Promise<Bridg
     const gateway = new Gateway({
       ...config.gateway,
       hub,
-      verify: (token) => verifier.verify(token),
+      login: async ({ token }) => {
+        if (token === undefined) throw new BridgeError('token_missing')
+        return verifier.verify(token)
+      },
       pids: createPids(log.secret),
       newSessionId: () => randomBytes(15).toString('base64url'),
       clockToleranceMs: config.jwt.clockToleranceMs,

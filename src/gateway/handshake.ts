@@ -1,4 +1,5 @@
 import type { Socket } from 'socket.io'
+import type { Credentials } from '../core/credentials.ts'
 import type { Hub } from '../core/hub.ts'
 import type { Identity } from '../core/identity.ts'
 import type { Observer, ResumeRefusal } from '../core/observer.ts'
@@ -12,7 +13,8 @@ const refusalMs = 200
 
 export interface HandshakeOptions {
   readonly hub: Hub
-  readonly verify: (token: string) => Promise<Identity>
+  /** Who it is. @throws BridgeError token_missing when nothing was shown that says so, and the other refusals of logins */
+  readonly login: (credentials: Credentials) => Promise<Identity>
   readonly pids: Pids
   readonly newSessionId: () => string
   readonly observer: Observer
@@ -63,8 +65,7 @@ async function admit(socket: Socket, options: HandshakeOptions): Promise<Admissi
   const token = readToken(handshake, options.tokenSources)
   const { pid, offset }: Readonly<Record<string, unknown>> = handshake.auth
   forgetToken(socket)
-  if (token === undefined) throw new BridgeError('token_missing')
-  const identity = await options.verify(token)
+  const identity = await options.login({ ...(token === undefined ? {} : { token }), forwarded: {}, address: handshake.address })
   if (options.draining()) throw new BridgeError('draining')
 
   // From here on in one turn, up to and with the connection step: what is decided now still holds then.

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { pino } from 'pino'
 import { expect, test } from 'vitest'
 import { Hub } from '../../src/core/hub.ts'
-import { Gateway } from '../../src/gateway/gateway.ts'
+import { Gateway, type GatewayOptions } from '../../src/gateway/gateway.ts'
 import { createPids } from '../../src/gateway/pid.ts'
 import { EmbeddedLog } from '../../src/log/embedded.ts'
 import { createMetrics } from '../../src/metrics/metrics.ts'
@@ -15,8 +15,8 @@ import { createRefusalLog } from '../../src/refusal-log.ts'
 import { connectSession } from '../support/client.ts'
 import { openRaw } from './raw-client.ts'
 
-/** A gateway on a hub and a log of its own, with a verifier of the test's choice. */
-async function startGateway(verify: (token: string) => Promise<{ user: string; rooms: string[]; grants: [] }>) {
+/** A gateway on a hub and a log of its own, with logins of the test's choice. */
+async function startGateway(login: GatewayOptions['login']) {
   const directory = await mkdtemp(join(tmpdir(), 'sidecast-gateway-'))
   const failures: unknown[] = []
   const onFailure = (error: unknown) => void failures.push(error)
@@ -34,7 +34,7 @@ async function startGateway(verify: (token: string) => Promise<{ user: string; r
   const hub = new Hub({ log, observer, now, newId: () => '', retentionAgeMs: 300_000, maxRoomsPerSession: 10 })
   const gateway = new Gateway({
     hub,
-    verify,
+    login,
     pids: createPids(log.secret),
     newSessionId: () => randomBytes(15).toString('base64url'),
     observer,
