@@ -1,7 +1,7 @@
 import type { JwtPayload } from 'jsonwebtoken'
+import { parseGrants } from '../core/grants.ts'
 import type { Identity } from '../core/identity.ts'
 import { toName } from '../core/name.ts'
-import { parseRoomPattern, type RoomPattern } from '../core/room-pattern.ts'
 import { BridgeError } from '../errors.ts'
 
 export interface ClaimOptions {
@@ -14,7 +14,7 @@ export interface ClaimOptions {
 /** From verified claims to an identity. @throws BridgeError token_claims */
 export function toIdentity(claims: JwtPayload, { userClaims, roomsClaim, clockToleranceMs }: ClaimOptions): Identity {
   const user = userOf(claims, userClaims)
-  const { rooms, grants } = roomsOf(at(claims, roomsClaim), roomsClaim)
+  const { rooms, grants } = parseGrants(at(claims, roomsClaim), `the claim ${roomsClaim}`)
   return {
     user,
     rooms,
@@ -36,25 +36,6 @@ function userOf(claims: JwtPayload, userClaims: readonly string[]): string {
       `the claim ${claim} is not usable as a user: a string of 1 to 200 visible characters or an integer below 2^53`,
     )
   return user
-}
-
-function roomsOf(claim: unknown, name: string): { readonly rooms: readonly string[]; readonly grants: readonly RoomPattern[] } {
-  if (!isPresent(claim)) return { rooms: [], grants: [] }
-  if (!Array.isArray(claim)) throw new BridgeError('token_claims', `the claim ${name} is not a list of rooms`)
-  const rooms = new Set<string>()
-  const grants: RoomPattern[] = []
-  for (const item of claim) {
-    const room = toName(item)
-    const pattern = room === undefined ? undefined : parseRoomPattern(room)
-    if (room === undefined || pattern === undefined)
-      throw new BridgeError(
-        'token_claims',
-        `the claim ${name} holds ${JSON.stringify(item)}, which is neither a room nor a pattern of whole segments`,
-      )
-    if (room.includes('*')) grants.push(pattern)
-    else rooms.add(room)
-  }
-  return { rooms: [...rooms], grants }
 }
 
 /** A claim by its full name (URL-named claims contain dots), else by its dotted path. */
