@@ -25,6 +25,9 @@ const requestGraceMs = 5000
 /** How often rooms of sessions that are gone for good are forgotten. */
 const sweepMs = 30_000
 
+/** How long a login token may be valid. */
+const revocationAgeMs = 400 * 86_400_000
+
 /** A running bridge. */
 export interface Bridge {
   readonly publicUrl: string
@@ -64,6 +67,7 @@ export async function startBridge(config: Config, logger: Logger): Promise<Bridg
       newId: randomUUID,
       retentionAgeMs: config.log.retentionAgeMs,
       maxRoomsPerSession: config.gateway.roomsPerSession,
+      revocationAgeMs,
     })
     const sweeper = setInterval(() => {
       hub.sweep().catch((error: unknown) => {

@@ -33,6 +33,7 @@ const CODES = {
   invalid_event: { status: 422, retryable: false, text: 'The event is not valid.' },
   event_too_large: { status: 413, retryable: false, text: 'The event is too large.' },
   id_reused: { status: 422, retryable: false, text: 'The id was used before for a different event.' },
+  invalid_revocation: { status: 422, retryable: false, text: 'The revocation is not valid.' },
   invalid_command: { status: 422, retryable: false, text: 'The command is not valid.' },
   no_target: { status: 422, retryable: false, text: 'The message does not say whom it is for.' },
   unsupported_message: { status: 415, retryable: false, text: 'Messages of this kind are not taken.' },

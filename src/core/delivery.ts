@@ -1,11 +1,12 @@
 import { setImmediate } from 'node:timers/promises'
 import type { RoomSource } from './access.ts'
-import type { EventEntry, Member, MembershipEntry, Stored } from './entry.ts'
+import type { EventEntry, Member, MembershipEntry, RevocationEntry, Stored } from './entry.ts'
 import type { EventLog } from './event-log.ts'
 import type { Observer } from './observer.ts'
 import { Presence } from './presence.ts'
 import { readMissed, roomsLostSince } from './resume.ts'
-import { isRevoked } from './revocation.ts'
+import { isNamed, isRevoked } from './revocation.ts'
+import { Revocations } from './revocations.ts'
 import type { RoomChange, Session } from './session.ts'
 
 /** Entries that a resume reads in one turn. */
@@ -21,6 +22,7 @@ export interface DeliveryOptions {
 /** From the log to the sessions: each gets what it is entitled to, once, in order, whether live or read later. */
 export class Delivery {
   readonly presence = new Presence()
+  readonly revocations: Revocations
   readonly #log: EventLog
   readonly #observer: Observer
   readonly #now: () => number
@@ -31,6 +33,8 @@ export class Delivery {
     this.#log = log
     this.#observer = observer
     this.#now = now
+    this.revocations = new Revocations(log, now)
+    observer.revocationsInForce(this.revocations.size)
     // Nobody is connected yet, so whoever had rooms of its own has left.
     for (const session of log.sessionsWithMemberships()) this.#departed.set(session, now())
   }
@@ -47,10 +51,16 @@ export class Delivery {
       this.detach(predecessor)
     }
     this.#departed.delete(session.id)
-    session.since = this.#log.head()
+    session.attachedAt = this.#log.head()
+    session.since = session.attachedAt
     this.#restate(session)
     this.presence.add(session)
     this.#observer.sessionOpened()
+    // Whatever came between its admission and now.
+    if (this.revocations.find(session.identity) !== undefined) {
+      session.connection.close('revoked')
+      return
+    }
     if (ready.after === undefined) {
       this.#makeLive(session, session.since)
       this.#welcome(session, { recovered: false, reason: ready.reason })
@@ -73,9 +83,10 @@ export class Delivery {
     return [...this.#departed].filter(([, departedAt]) => departedAt < time).map(([session]) => session)
   }
 
-  /** Gives an entry to those whom it concerns; returns how many sessions an event matched. To be called with every entry, in order. */
+  /** Gives an entry to those whom it concerns; returns how many sessions an event matched or a revocation ended. To be called with every entry, in order. */
   dispatch(stored: Stored): number {
     const { entry, position } = stored
+    this.revocations.follow(stored)
     switch (entry.kind) {
       case 'event':
         return this.#dispatchEvent({ ...stored, entry })
@@ -93,10 +104,9 @@ export class Delivery {
         for (const session of this.#reached(entry, position)) session.connection.close('transport')
         return 0
       case 'revocation':
-        // Also those that have come since: who came before it was read must not stay.
-        for (const session of this.presence.all()) if (isRevoked(session.identity, entry.revocation)) session.connection.close('revoked')
-        return 0
+        return this.#dispatchRevocation({ ...stored, entry })
       case 'revocation-lifted':
+        this.#observer.revocationsInForce(this.revocations.size)
         return 0
       default:
         return entry satisfies never
@@ -113,6 +123,10 @@ export class Delivery {
     let sent = 0
     // In one turn: the rooms, what is read, and going live are of one state of the log. The caller has taken the rooms in this turn.
     while (!session.detached) {
+      if (this.revocations.ahead().some((stored) => isEnded(session, stored))) {
+        session.connection.close('revoked')
+        return
+      }
       const missed = readMissed(this.#log, session, position, resumeChunk, joined)
       if (missed.gap) {
         // Trimmed while the client was slow: it comes back and is told.
@@ -214,11 +228,32 @@ export class Delivery {
     if (session.live) session.connection.notify(toNotice(change), stored.position)
   }
 
+  #dispatchRevocation(stored: Stored<RevocationEntry>): number {
+    this.#observer.revoked()
+    this.#observer.revocationsInForce(this.revocations.size)
+    const { user } = stored.entry.revocation
+    let ended = 0
+    // Whatever they have read: who came after it was stored and before it was dispatched must not stay.
+    for (const session of user === undefined ? this.presence.all() : this.presence.ofUser(user)) {
+      if (!isEnded(session, stored)) continue
+      session.connection.close('revoked')
+      ended++
+    }
+    return ended
+  }
+
   /** The sessions of a member that have not taken in this position already. */
   #reached(member: Member, position: number): readonly Session[] {
     const sessions = 'user' in member ? [...this.presence.ofUser(member.user)] : [this.presence.byId(member.session)]
     return sessions.filter((session) => session !== undefined).filter((session) => position > session.since)
   }
+}
+
+/** Whether a session ends with a revocation. One that was there when it was stored has an older token, whatever the clock of the issuer made of `iat`. */
+function isEnded({ identity, attachedAt }: Session, { position, time, entry: { revocation } }: Stored<RevocationEntry>): boolean {
+  const concernsAllUntilNow = revocation.issuedBefore !== undefined && revocation.issuedBefore >= time
+  if (concernsAllUntilNow && attachedAt < position) return isNamed(identity, revocation)
+  return isRevoked(identity, revocation)
 }
 
 function toNotice({ room, entered, by }: RoomChange) {

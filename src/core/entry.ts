@@ -47,7 +47,7 @@ interface SessionEndedEntry {
   readonly session: string
 }
 
-/** From here on the tokens that it names are worth nothing. One with the same id takes its place. */
+/** From here on the tokens that it names are worth nothing. One with the same id takes its place, and refuses no less. */
 export interface RevocationEntry {
   readonly kind: 'revocation'
   readonly revocation: Revocation
@@ -57,6 +57,8 @@ export interface RevocationEntry {
 export interface RevocationLiftedEntry {
   readonly kind: 'revocation-lifted'
   readonly id: string
+  /** Set: only if it has expired by then, for another may have taken its place meanwhile. Milliseconds since 1970. */
+  readonly expiredBy?: number
 }
 
 /** Everything that changes what a client may see. */

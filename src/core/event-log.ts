@@ -71,8 +71,11 @@ export interface EventLog {
   /** The sessions that have memberships of their own. */
   sessionsWithMemberships(): readonly string[]
 
-  /** The revocations that were not lifted, in order, however old they are. */
-  revocations(): readonly Stored<RevocationEntry>[]
+  /**
+   * The revocations that were not lifted, in order, however old they are; with `after` those that stand behind this position.
+   * One that takes the place of another refuses what both did (`replaceRevocation`), and is handed over so.
+   */
+  revocations(after?: number): readonly Stored<RevocationEntry>[]
 
   health(): LogHealth
 

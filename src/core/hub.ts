@@ -3,11 +3,14 @@ import { BridgeError } from '../errors.ts'
 import { mayJoin, type Publisher, requireScope } from './access.ts'
 import { Delivery, type DeliveryOptions } from './delivery.ts'
 import type { Draft } from './draft.ts'
-import type { Entry, EventEntry, Member, Stored } from './entry.ts'
+import type { Entry, EventEntry, Member, RevocationEntry, Stored } from './entry.ts'
 import type { Appended, EventLog } from './event-log.ts'
+import type { Identity } from './identity.ts'
 import type { Instruction } from './instruction.ts'
 import { type SessionInfo, toSessionInfo } from './presence.ts'
 import { planResume, type ResumePlan } from './resume.ts'
+import { type RevocationRequest, toRevocation } from './revocation-request.ts'
+import type { Revocations } from './revocations.ts'
 import type { Session } from './session.ts'
 import type { Stream } from './target.ts'
 
@@ -17,6 +20,15 @@ export interface Published {
   readonly offset: string
   readonly duplicate: boolean
   readonly matched: number
+}
+
+/** What came of a revocation. `sessions`: how many it has ended. */
+export interface Revoked {
+  readonly id: string
+  readonly offset: string
+  /** Milliseconds since 1970. */
+  readonly expiresAt: number
+  readonly sessions: number
 }
 
 /** Whom an event would reach now. */
@@ -31,7 +43,12 @@ export interface HubOptions extends DeliveryOptions {
   /** How long a session that is gone keeps the rooms it asked for. */
   readonly retentionAgeMs: number
   readonly maxRoomsPerSession: number
+  /** How long a login token may be valid after it was issued: so long a revocation is kept that does not say until when. */
+  readonly revocationAgeMs: number
 }
+
+/** Expired revocations that are forgotten with one sweep. */
+const maxForgotten = 1000
 
 /** How many dispatched positions remember how many sessions they matched, until their publisher has asked. */
 const matchedMemory = 1 << 16
@@ -83,7 +100,7 @@ export class Hub {
     instructions: readonly Instruction[],
   ): Promise<readonly (Published | { readonly offset: string } | BridgeError)[]> {
     requireScope(publisher, 'publish')
-    if (instructions.some(({ kind }) => kind === 'disconnect')) requireScope(publisher, 'admin')
+    if (instructions.some(({ kind }) => kind === 'disconnect' || kind === 'revoke')) requireScope(publisher, 'admin')
     const entries = instructions.map((instruction) => this.#toInstructed(instruction))
     const appended = await this.#publish(entries)
     return entries.map((entry, index) => {
@@ -113,6 +130,28 @@ export class Hub {
   async disconnect(publisher: Publisher, member: Member): Promise<string> {
     requireScope(publisher, 'admin')
     return this.#control({ kind: 'disconnect', member })
+  }
+
+  /** From here on the tokens are worth nothing: sessions that have one end, and nothing that is stored later reaches them. @throws BridgeError invalid_revocation */
+  async revoke(publisher: Publisher, request: RevocationRequest): Promise<Revoked> {
+    requireScope(publisher, 'admin')
+    const entry = this.#toRevocation(request)
+    const [{ position } = { position: this.#log.head() }] = await this.#append([entry])
+    const { id, expiresAt } = this.#delivery.revocations.get(entry.revocation.id) ?? entry.revocation
+    return { id, offset: this.#log.offsetOf(position), expiresAt, sessions: this.#matched[position % matchedMemory] ?? 0 }
+  }
+
+  /** The tokens are good again, as far as they are in themselves. Returns the offset. @throws BridgeError not_found */
+  async liftRevocation(publisher: Publisher, id: string): Promise<string> {
+    requireScope(publisher, 'admin')
+    if (this.#delivery.revocations.get(id) === undefined) throw new BridgeError('not_found', `there is no revocation ${id}`)
+    return this.#control({ kind: 'revocation-lifted', id })
+  }
+
+  /** The revocations that are in force or have not been forgotten yet, in order; `after`: the position where a page ended. */
+  revocations(publisher: Publisher, after: number, limit: number): ReturnType<Revocations['page']> {
+    requireScope(publisher, 'admin')
+    return this.#delivery.revocations.page(after, limit)
   }
 
   sessionsOfUser(publisher: Publisher, user: string): readonly SessionInfo[] {
@@ -150,6 +189,12 @@ export class Hub {
   }
 
   // Sessions
+
+  /** To be asked in the turn in which the identity is taken over: by a session that is attached, or by one that shows a new token. @throws BridgeError token_revoked */
+  requireUnrevoked(identity: Identity): void {
+    const revocation = this.#delivery.revocations.find(identity)
+    if (revocation !== undefined) throw new BridgeError('token_revoked', `the revocation ${revocation.id} concerns the token`)
+  }
 
   /** Takes a session in, for what stands after `after` or from now on. */
   attach(session: Session, ready: { readonly after?: number; readonly reason?: string }): void {
@@ -206,10 +251,15 @@ export class Hub {
     return turn
   }
 
-  /** Forgets the rooms of sessions that have been gone for longer than a resume can reach back. */
+  /** Forgets the rooms of sessions that have been gone for longer than a resume can reach back, and the revocations that have expired. */
   async sweep(): Promise<void> {
-    const over = this.#delivery.departedBefore(this.#options.now() - this.#options.retentionAgeMs)
-    await this.#append(over.map((session) => ({ kind: 'session-ended', session })))
+    const now = this.#options.now()
+    const over = this.#delivery.departedBefore(now - this.#options.retentionAgeMs)
+    const expired = this.#delivery.revocations.expired(maxForgotten)
+    await this.#append([
+      ...over.map((session) => ({ kind: 'session-ended', session }) as const),
+      ...expired.map((id) => ({ kind: 'revocation-lifted', id, expiredBy: now }) as const),
+    ])
   }
 
   // The log
@@ -238,6 +288,13 @@ export class Hub {
     return this.#log.offsetOf(appended?.position ?? this.#log.head())
   }
 
+  #toRevocation(request: RevocationRequest): RevocationEntry {
+    const sessions = request.user === undefined ? [] : [...this.#delivery.presence.ofUser(request.user)]
+    const issued = sessions.flatMap(({ identity: { iat } }) => iat ?? [])
+    const { revocationAgeMs: ageMs, now } = this.#options
+    return { kind: 'revocation', revocation: toRevocation(request, { now: now(), ageMs, issued }) }
+  }
+
   #toInstructed(instruction: Instruction): Exclude<Entry, { readonly kind: 'session-ended' }> {
     switch (instruction.kind) {
       case 'event':
@@ -246,6 +303,8 @@ export class Hub {
         return { kind: 'membership', room: instruction.room, member: { user: instruction.user }, present: instruction.present }
       case 'disconnect':
         return instruction
+      case 'revoke':
+        return this.#toRevocation(instruction.request)
       default:
         return instruction satisfies never
     }

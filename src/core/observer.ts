@@ -13,6 +13,9 @@ export interface Observer {
   sessionResumed(events: number): void
   resumeRefused(reason: ResumeRefusal): void
   handshakeRefused(code: ErrorCode): void
+  /** A revocation came into force. */
+  revoked(): void
+  revocationsInForce(count: number): void
   /** Something that should not happen did, and was survived. */
   failed(error: unknown): void
 }

@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto'
 import type { Identity } from './identity.ts'
 
 /** Which login tokens are worth nothing any more: those to which all of its fields apply. */
@@ -13,9 +14,35 @@ export interface Revocation {
   readonly expiresAt: number
 }
 
-export function isRevoked({ user, jti, sid, iat }: Identity, revocation: Revocation): boolean {
-  if (revocation.user !== undefined && revocation.user !== user) return false
-  if (revocation.jti !== undefined && revocation.jti !== jti) return false
-  if (revocation.sid !== undefined && revocation.sid !== sid) return false
-  return revocation.issuedBefore === undefined || iat === undefined || iat < revocation.issuedBefore
+/** Whose tokens a revocation names, whenever they were issued. */
+type Named = Pick<Revocation, 'user' | 'jti' | 'sid'>
+
+export function revocationId({ user, jti, sid }: Named): string {
+  return hash('sha256', JSON.stringify([user ?? null, jti ?? null, sid ?? null]), 'base64url').slice(0, 16)
+}
+
+export function isNamed({ user, jti, sid }: Identity, named: Named): boolean {
+  if (named.user !== undefined && named.user !== user) return false
+  if (named.jti !== undefined && named.jti !== jti) return false
+  return named.sid === undefined || named.sid === sid
+}
+
+export function isRevoked(identity: Identity, revocation: Revocation): boolean {
+  if (!isNamed(identity, revocation)) return false
+  return revocation.issuedBefore === undefined || identity.iat === undefined || identity.iat < revocation.issuedBefore
+}
+
+/** What stands after `next` has taken the place of `standing`, which has the same id, at `time`: what was refused stays refused. */
+export function replaceRevocation(standing: Revocation, next: Revocation, time: number): Revocation {
+  if (standing.expiresAt <= time) return next
+  const { issuedBefore: one, ...rest } = next
+  const { issuedBefore: other } = standing
+  const expiresAt = Math.max(standing.expiresAt, next.expiresAt)
+  // Without a bound it concerns all such tokens.
+  return { ...rest, expiresAt, ...(one === undefined || other === undefined ? {} : { issuedBefore: Math.max(one, other) }) }
+}
+
+/** Whether a lifting, which may be only for what has expired by then, concerns the one that stands. */
+export function lifts({ expiredBy }: { readonly expiredBy?: number }, standing: Revocation | undefined): boolean {
+  return standing !== undefined && (expiredBy === undefined || standing.expiresAt <= expiredBy)
 }

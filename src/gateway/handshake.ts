@@ -69,6 +69,7 @@ async function admit(socket: Socket, options: HandshakeOptions): Promise<Admissi
   if (options.draining()) throw new BridgeError('draining')
 
   // From here on in one turn, up to and with the connection step: what is decided now still holds then.
+  hub.requireUnrevoked(identity)
   const claimed = typeof pid === 'string' ? pids.read(pid, identity.user) : undefined
   if (hub.countSessions(identity.user, claimed) >= options.sessionsPerUser) throw new BridgeError('session_limit')
   const fresh = (reason?: ResumeRefusal): Admission => {

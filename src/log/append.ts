@@ -5,6 +5,7 @@ import { BridgeError } from '../errors.ts'
 import { dedupeKey, indexKey, membershipKey, membershipRange, placeIndexKey, positionKey } from './keys.ts'
 import { writeMembership } from './membership-row.ts'
 import { type Draft, draftRecord, sealRecord } from './record.ts'
+import { writeRevocation } from './revocation-row.ts'
 import { encodeState, type State } from './state.ts'
 import { stateKey, type Table, type Tables } from './store.ts'
 
@@ -70,14 +71,13 @@ function findId(tables: Tables, { entry, idKey }: Prepared, time: number, window
 }
 
 function writeEntry(tables: Tables, prepared: Prepared, draft: Draft | undefined, position: number, time: number): Stored {
-  const { entry, idKey, memberKey } = prepared
+  const { idKey, memberKey } = prepared
+  const entry = writeRevocation(tables, prepared.entry, position, time)
   const key = positionKey(position)
   if (idKey !== undefined && entry.kind === 'event') writeId(tables, idKey, entry.digest ?? '', key, position, time)
   const was =
     entry.kind === 'membership' && memberKey !== undefined ? writeMembership(tables, memberKey, toMembership(entry, position, time)) : undefined
   if (entry.kind === 'session-ended') forgetMemberships(tables, entry)
-  if (entry.kind === 'revocation') tables.revocations.put(Buffer.from(entry.revocation.id), sealRecord(draftRecord(entry), position, time))
-  if (entry.kind === 'revocation-lifted') tables.revocations.remove(Buffer.from(entry.id))
   if (draft !== undefined) {
     append(tables.entries, key, sealRecord(was === undefined ? draft : draftRecord(entry, was), position, time))
     for (const indexKey of prepared.indexKeys) tables.streams.put(placeIndexKey(indexKey, position), nothing)

@@ -146,8 +146,8 @@ export class EmbeddedLog implements EventLog {
     return readSessionsWithMemberships(this.#file.store)
   }
 
-  revocations(): readonly Stored<RevocationEntry>[] {
-    return readRevocations(this.#file.store)
+  revocations(after = 0): readonly Stored<RevocationEntry>[] {
+    return readRevocations(this.#file.store, after)
   }
 
   health(): LogHealth {

@@ -86,11 +86,12 @@ export function readSessionsWithMemberships(store: Store): readonly string[] {
 }
 
 /** In the order of the log. @throws BridgeError log_damaged */
-export function readRevocations(store: Store): readonly Stored<RevocationEntry>[] {
+export function readRevocations(store: Store, after: number): readonly Stored<RevocationEntry>[] {
   const rows = store.tables.revocations.getRange({ transaction: store.snapshot })
   const isRevocation = (stored: Stored): stored is Stored<RevocationEntry> => stored.entry.kind === 'revocation'
   return [...rows]
     .map(({ value }) => decodeRecord(value))
     .filter(isRevocation)
+    .filter(({ position }) => position > after)
     .toSorted((one, other) => one.position - other.position)
 }

@@ -48,6 +48,8 @@ export function createMetrics({ sessions, unackedMessages, onFailure }: MetricsO
   const resumedEvents = counter('events_resumed_total', 'Events that sessions caught up on.')
   const notResumed = counter('resumes_refused_total', 'Clients that asked to resume and had to start anew.', ['reason'])
   const handshakes = counter('handshakes_refused_total', 'Logins of browsers that were refused.', ['code'])
+  const revocations = counter('revocations_total', 'Revocations that came into force.')
+  const revocationsInForce = new Gauge({ name: 'sidecast_revocations', help: 'Revocations that are in force.', registers })
   const failures = counter('failures_total', 'Things that should not happen, did, and were survived.')
   const requests = counter('http_requests_total', 'Requests to the ingress.', ['method', 'route', 'status'])
   const durations = new Histogram({
@@ -77,6 +79,8 @@ export function createMetrics({ sessions, unackedMessages, onFailure }: MetricsO
       },
       resumeRefused: (reason) => notResumed.inc({ reason }),
       handshakeRefused: (code) => handshakes.inc({ code }),
+      revoked: () => revocations.inc(),
+      revocationsInForce: (count) => revocationsInForce.set(count),
       failed(error) {
         failures.inc()
         onFailure(error)

@@ -31,7 +31,7 @@ async function startGateway(login: GatewayOptions['login']) {
     onFailure,
   })
   const { observer } = createMetrics({ sessions: () => 0, unackedMessages: () => 0, onFailure })
-  const hub = new Hub({ log, observer, now, newId: () => '', retentionAgeMs: 300_000, maxRoomsPerSession: 10 })
+  const hub = new Hub({ log, observer, now, newId: () => '', retentionAgeMs: 300_000, maxRoomsPerSession: 10, revocationAgeMs: 3_600_000 })
   const gateway = new Gateway({
     hub,
     login,

@@ -67,7 +67,15 @@ export async function startIngress(overrides: Partial<HttpIngressOptions> = {}):
     onFailure,
   })
   const metrics = createMetrics({ sessions: () => hub.sessions().size, unackedMessages: () => 0, onFailure })
-  const hub = new Hub({ log, observer: metrics.observer, now: Date.now, newId: randomUUID, retentionAgeMs: 300_000, maxRoomsPerSession: 100 })
+  const hub = new Hub({
+    log,
+    observer: metrics.observer,
+    now: Date.now,
+    newId: randomUUID,
+    retentionAgeMs: 300_000,
+    maxRoomsPerSession: 100,
+    revocationAgeMs: 3_600_000,
+  })
   let draining = false
   const maxEventBytes = overrides.maxEventBytes ?? 262_144
   const app = createHttpIngress({

@@ -39,7 +39,15 @@ export class Stage {
     const onFailure = (error: unknown) => void this.failures.push(error)
     const keepAll = { retentionAgeMs: 1e15, retentionEvents: 1e9, dedupeWindowMs: 1e15 }
     const log = await EmbeddedLog.open({ directory: this.#directory, durability: 'process', now, onFailure, ...keepAll })
-    const hub = new Hub({ log, observer: silent(onFailure), now, newId: () => this.newId(), retentionAgeMs, maxRoomsPerSession: 100 })
+    const hub = new Hub({
+      log,
+      observer: silent(onFailure),
+      now,
+      newId: () => this.newId(),
+      retentionAgeMs,
+      maxRoomsPerSession: 100,
+      revocationAgeMs: 3_600_000,
+    })
     this.#open = { log, hub }
   }
 
@@ -68,6 +76,8 @@ function silent(failed: (error: unknown) => void): Observer {
     sessionResumed: nothing,
     resumeRefused: nothing,
     handshakeRefused: nothing,
+    revoked: nothing,
+    revocationsInForce: nothing,
     failed,
   }
 }
