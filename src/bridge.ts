@@ -119,6 +119,9 @@ export async function startBridge(config: Config, logger: Logger): Promise<Bridg
     releasers.push(() => closeServer(ingress))
 
     const gateway = new Gateway({
+      forward: [],
+      refusalsPerIp: 50,
+      trustedProxies: [],
       ...config.gateway,
       hub,
       login: async ({ token }) => {

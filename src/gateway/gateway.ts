@@ -8,11 +8,13 @@ import type { EventEntry, Stored } from '../core/entry.ts'
 import type { Observer } from '../core/observer.ts'
 import { Session } from '../core/session.ts'
 import { BridgeError } from '../errors.ts'
+import { type ClientAddress, createClientAddress } from './client-address.ts'
 import { SocketConnection } from './connection.ts'
 import { GuardedDecoder } from './decoder.ts'
 import { cut, type Engine, farewellMs, limitFarewell } from './engine.ts'
 import { encodeFrame, type Frame } from './frame.ts'
 import { type Admission, createHandshake, type HandshakeOptions } from './handshake.ts'
+import { type LimitOptions, Limits } from './limits.ts'
 import { answerRequests } from './requests.ts'
 import { forgetRequest } from './token-source.ts'
 
@@ -28,7 +30,9 @@ const maxLoggedOrigin = 200
 /** How often sessions are looked at whose token may have expired. */
 const sweepMs = 1000
 
-export interface GatewayOptions extends Omit<HandshakeOptions, 'draining'> {
+export interface GatewayOptions extends Omit<HandshakeOptions, 'draining' | 'limits' | 'addressOf'>, Omit<LimitOptions, 'now'> {
+  /** Addresses and CIDR, `loopback`, `private`: whose X-Forwarded-For is believed. */
+  readonly trustedProxies: readonly string[]
   readonly transports: readonly ('websocket' | 'polling')[]
   /** Exact origins. A request without an Origin does not come from a page of somebody else and is let through. */
   readonly allowedOrigins: readonly string[]
@@ -49,8 +53,10 @@ export class Gateway {
   /** The public listener, for whoever opens it. */
   readonly server: HttpServer
   readonly #io: Server
-  /** All connections, also those that nobody has logged in on. */
-  readonly #engines = new Set<Engine>()
+  readonly #limits: Limits
+  readonly #addressOf: ClientAddress
+  /** All connections, also those that nobody has logged in on, and where their clients are. */
+  readonly #engines = new Map<Engine, string>()
   #draining = false
   #sweeper: NodeJS.Timeout | undefined
   /** The event encoded last: a fan-out sends the same one to many sessions in a row. */
@@ -58,15 +64,18 @@ export class Gateway {
 
   constructor(options: GatewayOptions) {
     this.#options = options
+    this.#limits = new Limits(options)
+    this.#addressOf = createClientAddress(options.trustedProxies)
     this.server = createServer({ headersTimeout: requestMs, requestTimeout: requestMs }, refuseOther)
     // Without connectionStateRecovery: it restores rooms and events before any middleware has seen the token. Ours resumes after it, from the log.
     this.#io = new Server(this.server, {
       serveClient: options.serveClient,
       transports: [...options.transports],
       allowRequest: (request, decide) => {
-        const refusal = this.#refusalOf(request)
+        const address = this.#addressOf(request)
+        const refusal = this.#refusalOf(request, address)
         if (refusal !== undefined) options.observer.handshakeRefused(refusal.code)
-        if (refusal?.code === 'origin_denied') options.onRefused(refusal, request.socket.remoteAddress ?? '')
+        if (refusal?.status === 403 || refusal?.status === 429) options.onRefused(refusal, address)
         decide(refusal?.code, refusal === undefined)
       },
       ...(options.allowedOrigins.length > 0 ? { cors: { origin: [...options.allowedOrigins], credentials: true } } : {}),
@@ -85,10 +94,17 @@ export class Gateway {
     })
     this.#io.engine.on('connection', (engine: Engine) => {
       limitFarewell(engine)
-      this.#engines.add(engine)
-      engine.once('close', () => this.#engines.delete(engine))
+      const address = this.#addressOf(engine.request)
+      this.#engines.set(engine, address)
+      engine.once('close', () => {
+        this.#engines.delete(engine)
+        this.#limits.closed(address)
+      })
+      // Several may have been let through before the first of them was one.
+      if (!this.#limits.opened(address)) cut(engine)
     })
-    this.#io.use(createHandshake({ ...options, draining: () => this.#draining }))
+    const addressOf = ({ conn, request }: Socket): string => this.#engines.get(conn) ?? this.#addressOf(request)
+    this.#io.use(createHandshake({ ...options, addressOf, limits: this.#limits, draining: () => this.#draining }))
     this.#io.on('connection', (socket) => {
       try {
         this.#connect(socket)
@@ -122,18 +138,20 @@ export class Gateway {
     clearInterval(this.#sweeper)
     for (const session of this.#options.hub.sessions()) session.connection.close('draining')
     // While the listener is still open: one that polls comes once more for what it is told.
-    const leaving = [...this.#engines].filter(({ readyState }) => readyState === 'closing').map((engine) => once(engine, 'close'))
+    const leaving = [...this.#engines.keys()].filter(({ readyState }) => readyState === 'closing').map((engine) => once(engine, 'close'))
     await Promise.race([Promise.all(leaving), setTimeout(farewellMs, undefined, { ref: false })])
     const closed = new Promise((resolve) => this.server.close(resolve))
-    for (const engine of this.#engines) cut(engine)
+    for (const engine of this.#engines.keys()) cut(engine)
     this.#io.engine.close()
     this.server.closeAllConnections()
     await closed
   }
 
-  #refusalOf(request: IncomingMessage): BridgeError | undefined {
+  #refusalOf(request: IncomingMessage, address: string): BridgeError | undefined {
     const { origin } = request.headers
     if (this.#draining) return new BridgeError('draining')
+    const limited = this.#limits.refusalOfLogin(address) ?? this.#limits.refusalOfConnection(address)
+    if (limited !== undefined) return limited
     // JSONP, which Engine.IO still speaks, is how a page reads where it has no right to: its requests carry no Origin.
     if (hasParameter(request, 'j')) return new BridgeError('origin_denied', 'the request is JSONP, which has no origin')
     // CORS does not protect WebSocket: any page may open one, and the browser adds the cookies of the user.
@@ -143,9 +161,9 @@ export class Gateway {
 
   #connect(socket: Socket): void {
     const { hub, observer, now } = this.#options
-    const { identity, session: id, ...resume }: Admission = socket.data
+    const { identity, session: id, forwarded, ...resume }: Admission = socket.data
     const connection: SocketConnection = new SocketConnection(socket, {
-      forwarded: {},
+      forwarded,
       offsetOf: (position) => hub.offsetOf(position),
       position: resume.after ?? 0,
       maxBufferBytes: this.#options.maxBufferBytes,

@@ -3,10 +3,12 @@ import type { Credentials } from '../core/credentials.ts'
 import type { Hub } from '../core/hub.ts'
 import type { Identity } from '../core/identity.ts'
 import type { Observer, ResumeRefusal } from '../core/observer.ts'
+import type { Forwarded } from '../core/session.ts'
 import { BridgeError } from '../errors.ts'
+import type { Limits } from './limits.ts'
 import type { Pids } from './pid.ts'
 import { toRefusal } from './refusal.ts'
-import { forgetToken, readToken, type TokenSource } from './token-source.ts'
+import { forgetToken, readForwarded, readToken, type TokenSource } from './token-source.ts'
 
 /** How long a refused client has to read why, before its connection is closed: it could try again on it without limit. */
 const refusalMs = 200
@@ -19,7 +21,11 @@ export interface HandshakeOptions {
   readonly newSessionId: () => string
   readonly observer: Observer
   readonly tokenSources: readonly TokenSource[]
+  /** Headers, by their names in lower case, that are kept with the session for the application that decides on it. */
+  readonly forward: readonly string[]
   readonly sessionsPerUser: number
+  readonly limits: Limits
+  readonly addressOf: (socket: Socket) => string
   readonly draining: () => boolean
   /** Hears the precise reason of a refusal; the client gets a code and a fixed text. */
   readonly onRefused: (refusal: BridgeError, address: string) => void
@@ -29,6 +35,7 @@ export interface HandshakeOptions {
 export interface Admission {
   readonly identity: Identity
   readonly session: string
+  readonly forwarded: Forwarded
   /** Where the session goes on; absent: it starts now. */
   readonly after?: number
   readonly reason?: ResumeRefusal
@@ -37,8 +44,8 @@ export interface Admission {
 /** Socket.IO middleware that lets in who has a valid login token; `socket.data` is then the Admission. Never throws and never rejects: either would end the process. */
 export function createHandshake(options: HandshakeOptions) {
   return (socket: Socket, next: (refusal?: Error) => void): void => {
-    const address = socket.handshake.address
-    const answered = admit(socket, options).then(
+    const address = options.addressOf(socket)
+    const answered = admit(socket, address, options).then(
       (admission) => {
         socket.data = admission
         next()
@@ -48,6 +55,8 @@ export function createHandshake(options: HandshakeOptions) {
         next(Object.assign(new Error(refusal.text), { data: { code: refusal.code, message: refusal.text, retry: refusal.retryable } }))
         setTimeout(() => socket.conn.close(), refusalMs).unref()
         options.observer.handshakeRefused(refusal.code)
+        // What is wrong on our side, or too much already, is not held against anybody.
+        if (refusal.status < 500 && refusal.code !== 'rate_limited') options.limits.refused(address)
         options.onRefused(refusal, address)
       },
     )
@@ -59,13 +68,17 @@ export function createHandshake(options: HandshakeOptions) {
   }
 }
 
-async function admit(socket: Socket, options: HandshakeOptions): Promise<Admission> {
-  const { hub, pids, observer } = options
+async function admit(socket: Socket, address: string, options: HandshakeOptions): Promise<Admission> {
+  const { hub, pids, observer, limits } = options
   const { handshake } = socket
   const token = readToken(handshake, options.tokenSources)
+  const forwarded = readForwarded(handshake.headers, options.forward)
   const { pid, offset }: Readonly<Record<string, unknown>> = handshake.auth
   forgetToken(socket)
-  const identity = await options.login({ ...(token === undefined ? {} : { token }), forwarded: {}, address: handshake.address })
+  // Again: between the first request of the connection and what it now says others may have used up what there was.
+  const limited = limits.refusalOfLogin(address)
+  if (limited !== undefined) throw limited
+  const identity = await options.login({ ...(token === undefined ? {} : { token }), forwarded, address })
   if (options.draining()) throw new BridgeError('draining')
 
   // From here on in one turn, up to and with the connection step: what is decided now still holds then.
@@ -76,7 +89,7 @@ async function admit(socket: Socket, options: HandshakeOptions): Promise<Admissi
     if (reason !== undefined) observer.resumeRefused(reason)
     const session = options.newSessionId()
     tell(socket, pids.issue(session, identity.user))
-    return { identity, session, ...(reason === undefined ? {} : { reason }) }
+    return { identity, session, forwarded, ...(reason === undefined ? {} : { reason }) }
   }
   if (typeof offset !== 'string') return fresh()
   if (typeof pid === 'string' && claimed === undefined) return fresh('session')
@@ -85,7 +98,7 @@ async function admit(socket: Socket, options: HandshakeOptions): Promise<Admissi
   if (claimed === undefined) return { ...fresh(), after: plan.after }
   // The same pid makes the stock client report `recovered`.
   tell(socket, pids.issue(claimed, identity.user))
-  return { identity, session: claimed, after: plan.after }
+  return { identity, session: claimed, forwarded, after: plan.after }
 }
 
 /** Sets the pid that the CONNECT packet tells the client. A private field of Socket.IO (4.8); a test pins it. */

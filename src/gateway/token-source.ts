@@ -1,5 +1,6 @@
-import type { IncomingMessage } from 'node:http'
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import type { Socket } from 'socket.io'
+import type { Forwarded } from '../core/session.ts'
 
 type Handshake = Socket['handshake']
 
@@ -7,7 +8,8 @@ type Handshake = Socket['handshake']
 export type TokenSource =
   | { readonly kind: 'auth' }
   | { readonly kind: 'header' }
-  | { readonly kind: 'cookie'; readonly name: string }
+  /** Several names: the token is split over them, in this order, and joined with a dot. */
+  | { readonly kind: 'cookie'; readonly names: readonly string[] }
   | { readonly kind: 'query'; readonly name: string }
 
 /** The first token that the sources, in their order, find; undefined when there is none. */
@@ -24,19 +26,39 @@ export function readToken(
   function readFrom(source: TokenSource): string | undefined {
     switch (source.kind) {
       case 'auth':
-        return text(auth.token)
+        // Laravel Echo puts the header of its HTTP calls there.
+        return text(auth.token) ?? bearer(text(field(auth.headers, 'Authorization')))
       case 'header':
         return bearer(headers.authorization)
       case 'cookie':
-        // A cookie is sent by the browser whoever made the page: only a page of an allowed origin may use it. `allowRequest` has checked an Origin that is
-        // there; without one only the browser's own word that the page is ours counts.
-        return headers.origin !== undefined || headers['sec-fetch-site'] === 'same-origin' ? cookie(headers.cookie, source.name) : undefined
+        return isOwnPage(headers) ? cookies(headers.cookie, source.names) : undefined
       case 'query':
         return text(query[source.name])
       default:
         return source satisfies never
     }
   }
+}
+
+/**
+ * The headers of these names (lower case), for the application that is asked about this login. Cookies only as in `readToken`: it would take them for the
+ * word of the user.
+ */
+export function readForwarded(headers: IncomingHttpHeaders, names: readonly string[]): Forwarded {
+  const forwarded: Record<string, string> = {}
+  for (const name of names) {
+    const value = name === 'cookie' && !isOwnPage(headers) ? undefined : headers[name]
+    if (value !== undefined) forwarded[name] = [value].flat().join(', ')
+  }
+  return forwarded
+}
+
+/**
+ * A cookie is sent by the browser whoever made the page: only a page of an allowed origin may use it. `allowRequest` has checked an Origin that is there;
+ * without one (a page of our own origin that polls) only the browser's own word that the page is ours counts, which no script can set.
+ */
+function isOwnPage(headers: IncomingHttpHeaders): boolean {
+  return headers.origin !== undefined || headers['sec-fetch-site'] === 'same-origin'
 }
 
 /** Removes what could be a token from what stays in memory as long as the session: the handshake, and the first request that Engine.IO keeps. */
@@ -63,10 +85,19 @@ function bearer(header: string | undefined): string | undefined {
   return /^Bearer +(\S+)$/i.exec(header ?? '')?.[1]
 }
 
-function cookie(header: string | undefined, name: string): string | undefined {
+function field(value: unknown, name: string): unknown {
+  return typeof value === 'object' && value !== null && Object.hasOwn(value, name) ? Reflect.get(value, name) : undefined
+}
+
+/** The values of these cookies, joined with a dot; undefined unless all are there. */
+function cookies(header: string | undefined, names: readonly string[]): string | undefined {
+  const found = new Map<string, string>()
   for (const pair of (header ?? '').split(';')) {
     const equals = pair.indexOf('=')
-    if (pair.slice(0, equals).trim() === name) return pair.slice(equals + 1).trim()
+    const name = pair.slice(0, equals).trim()
+    // Browsers send the one with the longest path first.
+    if (equals > 0 && !found.has(name)) found.set(name, pair.slice(equals + 1).trim())
   }
-  return undefined
+  const parts = names.flatMap((name) => found.get(name) ?? [])
+  return parts.length === names.length ? parts.join('.') : undefined
 }
