@@ -1,0 +1,90 @@
+import type { Credentials } from '../core/credentials.ts'
+import type { Identity } from '../core/identity.ts'
+import { BridgeError, toBridgeError } from '../errors.ts'
+import { AnswerCache } from './answer-cache.ts'
+import { Application, type ApplicationOptions } from './application.ts'
+import { observed } from './asking.ts'
+import { parseMoment } from './moment.ts'
+import type { ReadClaims } from './read-claims.ts'
+
+export interface ConnectAuthorizationOptions extends ApplicationOptions {
+  /** Reads `sub`, `rooms`, `exp`, `iat`, `jti` and `sid`. */
+  readonly readClaims: ReadClaims
+}
+
+type Answered = { readonly identity: Identity; readonly until?: number }
+
+/** Asks the application who is behind credentials that only it can read: a session cookie, an opaque token. */
+export class ConnectAuthorizations {
+  readonly #options: ConnectAuthorizationOptions
+  readonly #application: Application
+  readonly #answers: AnswerCache<Answered>
+
+  constructor(options: ConnectAuthorizationOptions) {
+    const { cacheMs, now, observer } = options
+    this.#options = options
+    this.#application = new Application(options)
+    this.#answers = new AnswerCache({ cacheMs, now, onHit: () => observer.answeredFromCache('connect') })
+  }
+
+  /**
+   * @throws BridgeError token_missing: nothing is shown, or the application does not take it for a login; token_signature: the token is not one of the
+   * application's; unavailable when there is no answer that can be used
+   */
+  async login({ token, forwarded, address }: Credentials): Promise<Identity> {
+    const headers = this.#application.forwardable(forwarded)
+    if (token === undefined && Object.keys(headers).length === 0)
+      throw new BridgeError('token_missing', 'neither a token nor a header that is forwarded')
+    const question = { ...(token === undefined ? {} : { token }), address }
+    const { identity } = await this.#answers.ask([question, headers], () =>
+      observed('connect', this.#options.observer, () => this.#ask(question, headers)),
+    )
+    return identity
+  }
+
+  close(): void {
+    this.#application.call.close()
+  }
+
+  async #ask(question: { readonly token?: string; readonly address: string }, headers: Credentials['forwarded']): Promise<Answered> {
+    const { call } = this.#application
+    const asked = this.#options.now()
+    const answer = await this.#application.ask(question, headers)
+    if (answer.status === 401 || answer.status === 403)
+      throw new BridgeError(question.token === undefined ? 'token_missing' : 'token_signature', `the application answers ${answer.status}`)
+    if (answer.status !== 200) throw call.unexpected(answer)
+    const said = answer.json()
+    const [expiresAt, issuedAt] = [said.expiresAt, said.issuedAt].map((value) => {
+      const moment = value === undefined || value === null ? undefined : parseMoment(value)
+      if (moment === undefined && value !== undefined && value !== null)
+        throw call.failure('answers with an expiresAt or issuedAt that is neither seconds nor milliseconds since 1970 nor RFC 3339')
+      return moment
+    })
+    if (expiresAt !== undefined && expiresAt <= asked)
+      throw new BridgeError('token_expired', `the application says that it expired at ${new Date(expiresAt).toISOString()}`)
+    const identity = this.#read({
+      sub: said.user,
+      rooms: said.rooms,
+      jti: said.jti,
+      sid: said.sid,
+      ...seconds('exp', expiresAt),
+      ...seconds('iat', issuedAt),
+    })
+    // What the application says now is as good as a token that it issues now; it has not known of what happens from here on.
+    return {
+      identity: issuedAt === undefined ? { ...identity, issuedAt: asked, iat: asked } : identity,
+      ...(expiresAt === undefined ? {} : { until: expiresAt }),
+    }
+  }
+
+  #read(claims: Readonly<Record<string, unknown>>): Identity {
+    try {
+      return this.#options.readClaims(claims)
+    } catch (thrown) {
+      // It is the application's mistake, not that of the client, whose login may be good.
+      throw this.#application.call.failure(`answers with a user or rooms that cannot be used: ${toBridgeError(thrown).message}`)
+    }
+  }
+}
+
+const seconds = (name: 'exp' | 'iat', moment: number | undefined): object => (moment === undefined ? {} : { [name]: moment / 1000 })
