@@ -6,11 +6,13 @@ import { parse } from 'yaml'
 import { AmqpIngress } from './amqp/ingress.ts'
 import { createMessageParser } from './amqp/message.ts'
 import { createAmqpJournal } from './amqp-journal.ts'
+import type { IssuerOptions } from './auth/issuer.ts'
 import { createTokenVerifier } from './auth/tokens.ts'
 import type { Config } from './config/config.ts'
 import { createDraftParser } from './core/draft.ts'
 import type { Check } from './core/health.ts'
 import { Hub } from './core/hub.ts'
+import { createRevocationParser } from './core/revocation-request.ts'
 import { BridgeError } from './errors.ts'
 import { Gateway } from './gateway/gateway.ts'
 import { createPids } from './gateway/pid.ts'
@@ -54,7 +56,9 @@ export async function startBridge(config: Config, logger: Logger): Promise<Bridg
   try {
     const openapiText = await readFile(new URL('../openapi.yaml', import.meta.url), 'utf8')
     const openapi: object = parse(openapiText)
-    const verifier = createTokenVerifier({ ...config.jwt, now: Date.now })
+    const verifier = createTokenVerifier({ issuers: issuersOf(config), reservedAudiences: [], now: Date.now, onFailure })
+    releasers.push(async () => verifier.close())
+    verifier.start()
 
     const log = await EmbeddedLog.open({ ...config.log, now: Date.now, onFailure })
     releasers.push(() => log.close())
@@ -83,7 +87,7 @@ export async function startBridge(config: Config, logger: Logger): Promise<Bridg
       new AmqpIngress({
         ...config.amqp,
         hub,
-        parse: createMessageParser({ parseDraft, maxEventBytes: config.http.maxEventBytes }),
+        parse: createMessageParser({ parseDraft, parseRevocation: createRevocationParser(openapi), maxEventBytes: config.http.maxEventBytes }),
         observer: metrics.amqp,
         journal: createAmqpJournal(logger, Date.now),
         onFailure: (error) => metrics.observer.failed(error),
@@ -95,6 +99,7 @@ export async function startBridge(config: Config, logger: Logger): Promise<Bridg
       return [
         { name: 'started', ...(started ? {} : { failure: 'the bridge is starting' }) },
         { name: 'log', ...(health.appendable ? {} : { failure: health.reason }) },
+        ...verifier.checks(),
         ...(amqp === undefined ? [] : [amqp.check()]),
         { name: 'not_draining', ...(draining ? { failure: 'the bridge is shutting down' } : {}) },
       ]
@@ -166,6 +171,14 @@ export async function startBridge(config: Config, logger: Logger): Promise<Bridg
     await release()
     throw error
   }
+}
+
+/** Until the configuration names several. */
+function issuersOf({ jwt: { issuer, audience, keys, ...jwt } }: Config): readonly IssuerOptions[] {
+  const one = { authorizedParties: [], types: [], requiredClaims: [], numericStringDates: false, roomTemplates: [], ...jwt }
+  const issuers = issuer === undefined ? [] : [issuer]
+  const audiences = audience === undefined ? [] : [audience]
+  return [{ ...one, name: 'login', keys: [{ kind: 'fixed', keys }], issuers, audiences }]
 }
 
 async function listen(server: Server, name: string, { host, port }: { readonly host: string; readonly port: number }): Promise<void> {

@@ -1,12 +1,13 @@
 import type { DraftParser } from '../core/draft.ts'
 import type { Instruction } from '../core/instruction.ts'
+import type { RevocationParser } from '../core/revocation-request.ts'
 import { BridgeError } from '../errors.ts'
 import type { Addressing } from './addressing.ts'
 import { type Body, type BodyProperties, parseBody } from './body.ts'
 import { readCloudEvent } from './cloud-event.ts'
-import { readCommand } from './command.ts'
+import { readCommand, readRevocation } from './command.ts'
 import { readHeaderForm } from './header-form.ts'
-import { type Headers, intact, toHeaders } from './headers.ts'
+import { type Headers, intact, toHeaders, toText } from './headers.ts'
 import { parseRoutingKey } from './routing-key.ts'
 import { eventOfType } from './type-name.ts'
 
@@ -21,6 +22,7 @@ export type MessageParser = (message: Delivery) => Instruction
 
 export interface MessageParserOptions {
   readonly parseDraft: DraftParser
+  readonly parseRevocation: RevocationParser
   readonly maxEventBytes: number
 }
 
@@ -31,19 +33,23 @@ const bodyAllowance = { factor: 2, bytes: 64 * 1024 }
  * Reads the forms in which applications publish, the first match wins: a command, a CloudEvent, `sidecast-*` headers, an envelope, the routing key.
  * The parser throws a BridgeError for what can never be delivered, and nothing else.
  */
-export function createMessageParser({ parseDraft, maxEventBytes }: MessageParserOptions): MessageParser {
+export function createMessageParser({ parseDraft, parseRevocation, maxEventBytes }: MessageParserOptions): MessageParser {
   const maxBodyBytes = maxEventBytes * bodyAllowance.factor + bodyAllowance.bytes
 
   return ({ content, fields: { routingKey }, properties }) => {
     const headers = toHeaders(properties.headers)
     const said = readHeaderForm(headers)
-    if (headers.has('sidecast-command')) return readCommand(headers.get('sidecast-command'), said, parseDraft)
 
     let parsed: Body | undefined
     const body = (): Body => {
       parsed ??= parseBody(content, properties, maxBodyBytes)
       return parsed
     }
+    if (headers.has('sidecast-command')) {
+      const name = toText({ name: 'sidecast-command', value: headers.get('sidecast-command') })
+      return name === 'revoke' ? readRevocation(said, () => body().value, parseRevocation) : readCommand(name, said, parseDraft)
+    }
+
     const id = toId(properties.messageId)
     const toInstruction = (form: string, draft: unknown): Instruction => {
       try {

@@ -57,6 +57,7 @@ function toCure(pointer: string, types: readonly unknown[], data: unknown): stri
 const typeWords: Readonly<Record<string, string>> = {
   string: 'a string',
   integer: 'an integer',
+  number: 'a number',
   boolean: 'true or false',
   object: 'an object',
   array: 'an array',

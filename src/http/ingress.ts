@@ -4,6 +4,7 @@ import { requireScope } from '../core/access.ts'
 import type { DraftParser } from '../core/draft.ts'
 import type { Hub } from '../core/hub.ts'
 import type { Observer } from '../core/observer.ts'
+import { createRevocationParser } from '../core/revocation-request.ts'
 import { BridgeError, toBridgeError } from '../errors.ts'
 import { checkAddress } from './address.ts'
 import { type ApiKey, createAuthenticator } from './authentication.ts'
@@ -15,6 +16,7 @@ import { historyRoutes } from './history.ts'
 import { createObservation, type ServedRequest } from './observation.ts'
 import type { OpenapiDocument } from './openapi-document.ts'
 import { sendProblem } from './problem.ts'
+import { revocationRoutes } from './revocations.ts'
 import { roomRoutes } from './rooms.ts'
 import { type IngressRequest, type IngressResponse, type Route, type Step, toExpressPath } from './route.ts'
 import { sessionRoutes } from './sessions.ts'
@@ -74,6 +76,7 @@ export function createHttpIngress(options: HttpIngressOptions): Express {
     ...userRoutes(options.hub),
     ...roomRoutes(options.hub),
     ...sessionRoutes(options.hub),
+    ...revocationRoutes(options.hub, createRevocationParser(openapi)),
     ...historyRoutes(options.hub),
     ...healthRoutes({ ...options, liveness }),
     metricsRoute(options),

@@ -19,6 +19,7 @@ const told: ReadonlySet<ErrorCode> = new Set([
   'invalid_request',
   'invalid_json',
   'invalid_event',
+  'invalid_revocation',
   'event_too_large',
   'id_reused',
   'unsupported_media_type',

@@ -5,7 +5,7 @@ import { type OpenapiDocument, resolve } from './openapi-document.ts'
 import type { Step } from './route.ts'
 
 /**
- * Checks parameters and the shape of a batch against openapi.yaml, but no events: those pass `parseDraft`, once, as on every ingress.
+ * Checks parameters and the shape of a batch against openapi.yaml, but no events and revocations: those pass their parsers, once, as on every ingress.
  * For requests that have matched a route.
  */
 export function createRequestValidator(document: OpenapiDocument): Step {
@@ -29,7 +29,7 @@ function toCheckedDocument(document: OpenapiDocument): object {
     // The body has been read, or is being streamed; that there is one is found by reading it.
     if (item.post?.requestBody !== undefined) item.post.requestBody.required = false
   }
-  return { ...copy, components: { ...copy.components, schemas: { ...copy.components.schemas, EventDraft: {} } } }
+  return { ...copy, components: { ...copy.components, schemas: { ...copy.components.schemas, EventDraft: {}, RevocationRequest: {} } } }
 }
 
 /** What the validator throws, in our words; undefined when it comes from elsewhere. */

@@ -2,12 +2,17 @@ import { readFileSync } from 'node:fs'
 import { parse } from 'yaml'
 import { createMessageParser, type Delivery } from '../../src/amqp/message.ts'
 import { createDraftParser } from '../../src/core/draft.ts'
+import { createRevocationParser } from '../../src/core/revocation-request.ts'
 
 export const maxEventBytes = 256 * 1024
 
 const openapi: object = parse(readFileSync(new URL('../../openapi.yaml', import.meta.url), 'utf8'))
 
-export const parseMessage = createMessageParser({ parseDraft: createDraftParser(openapi, { maxEventBytes }), maxEventBytes })
+export const parseMessage = createMessageParser({
+  parseDraft: createDraftParser(openapi, { maxEventBytes }),
+  parseRevocation: createRevocationParser(openapi),
+  maxEventBytes,
+})
 
 export interface Sent {
   readonly key?: string
