@@ -1,138 +1,69 @@
-import { isUtf8 } from 'node:buffer'
-import jwt, { type JwtPayload } from 'jsonwebtoken'
+import type { Check } from '../core/health.ts'
 import type { Identity } from '../core/identity.ts'
-import { BridgeError } from '../errors.ts'
-import { type ClaimOptions, toIdentity } from './claims.ts'
-import type { TokenAlgorithm, VerifyKey } from './keys.ts'
+import { checkAudience, checkKind } from './claim-checks.ts'
+import { toIdentity } from './claims.ts'
+import type { IssuerOptions } from './issuer.ts'
+import type { KeyWatching } from './issuer-keys.ts'
+import { Issuers } from './issuers.ts'
+import { type RoomToken, roomTokenAudience, toRoomToken } from './room-token.ts'
 
-export interface TokenOptions extends ClaimOptions {
-  readonly keys: readonly VerifyKey[]
-  /** Empty: all that the keys allow. */
-  readonly algorithms: readonly TokenAlgorithm[]
-  readonly issuer?: string
-  readonly audience?: string
-  readonly requireExp: boolean
+export interface TokenVerifierOptions {
+  readonly issuers: readonly IssuerOptions[]
+  /** Audiences of tokens that are no logins, besides that of room tokens. */
+  readonly reservedAudiences: readonly string[]
   /** Milliseconds since 1970. */
   readonly now: () => number
+  /** Told when keys could not be fetched or read again, and the last good ones stay in force. */
+  readonly onFailure: (error: unknown) => void
+  readonly fetch?: KeyWatching['fetch']
+  readonly timing?: Partial<KeyWatching['timing']>
 }
 
-/** The audience of room tokens. They are no logins, whoever signed them. */
-const roomTokenAudience = 'sidecast:room'
-
-/** The year 5138. What lies beyond are milliseconds taken for seconds, or somebody's trick. */
-const maxSeconds = 1e11
-
-/** The longest token that is looked at, in characters. */
-const maxTokenLength = 8192
-
-/** From a login token to who it is. @throws BridgeError one of the `token_…` codes; its message says precisely why, for the log only */
+/** From tokens to what they prove. The messages of its errors say precisely why not, for the log only. */
 export interface TokenVerifier {
+  /** Who a login is. @throws BridgeError a `token_…` code; unavailable while the issuer's keys are not known */
   verify(token: string): Promise<Identity>
+  /** Whom a room token lets into which room. @throws BridgeError as `verify` */
+  verifyRoomToken(token: string): Promise<RoomToken>
+  /** For readiness: whether the keys that come over the net are there. */
+  checks(): readonly Check[]
+  /** Begins to fetch and to watch keys. Before that keys are fetched only for tokens that need them. */
+  start(): void
+  close(): void
 }
 
-// Three base64url parts: a JWS (a JWE has five). Checked before any library sees it.
-const compactJws = /^([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]*)$/
+const defaultTiming: KeyWatching['timing'] = {
+  refreshMs: 600_000,
+  retryMs: 1000,
+  maxRetryMs: 60_000,
+  coolDownMs: 30_000,
+  timeoutMs: 5000,
+  pollMs: 1000,
+}
 
-export function createTokenVerifier(options: TokenOptions): TokenVerifier {
-  const keys = options.keys
-    .map(({ key, algorithms }) => ({
-      key,
-      algorithms: algorithms.filter((algorithm) => options.algorithms.length === 0 || options.algorithms.includes(algorithm)),
-    }))
-    .filter(({ algorithms }) => algorithms.length > 0)
-  if (keys.length === 0) throw new BridgeError('invalid_config', 'SIDECAST_JWT_ALGORITHMS leaves no algorithm that the configured keys can verify')
-
+/** Reads key files at once. @throws BridgeError invalid_config */
+export function createTokenVerifier({
+  issuers,
+  reservedAudiences,
+  now,
+  onFailure,
+  fetch = globalThis.fetch,
+  timing,
+}: TokenVerifierOptions): TokenVerifier {
+  const trusted = new Issuers(issuers, { fetch, now, onFailure, timing: { ...defaultTiming, ...timing } })
+  const reserved = [roomTokenAudience, ...reservedAudiences]
   return {
-    // A promise although nothing is waited for yet: keys that are fetched take time.
     async verify(token) {
-      const { algorithm, claims } = decode(token)
-      const candidates = keys.filter((key) => key.algorithms.some((allowed) => allowed === algorithm))
-      if (candidates.length === 0) throw new BridgeError('token_signature', `the token is signed with ${algorithm}, which no configured key verifies`)
-      verifySignature(token, candidates)
-      checkClaims(claims, options)
-      return toIdentity(claims, options)
+      const { issuer, header, claims } = await trusted.verify(token)
+      checkAudience(claims, issuer, reserved)
+      checkKind(header, claims, issuer)
+      return toIdentity(claims, issuer)
     },
+    async verifyRoomToken(token) {
+      return toRoomToken(await trusted.verify(token))
+    },
+    checks: () => trusted.checks(),
+    start: () => trusted.start(),
+    close: () => trusted.close(),
   }
-}
-
-interface Decoded {
-  readonly algorithm: string
-  /** What the token says; nothing to believe before the signature is verified. */
-  readonly claims: JwtPayload
-}
-
-function decode(token: string): Decoded {
-  if (token.length > maxTokenLength)
-    throw new BridgeError('token_malformed', `the token has ${token.length} characters; ${maxTokenLength} are the limit`)
-  const [, header = '', claims = '', signature = ''] = compactJws.exec(token) ?? []
-  if (header === '') throw new BridgeError('token_malformed', 'the token is not three base64url parts')
-  // Bits that stand for nothing would let one signature be written in several ways.
-  if (toBytes(signature).toString('base64url') !== signature) throw new BridgeError('token_malformed', 'the signature of the token is not base64url')
-  const { alg, crit } = parsePart(header, 'header')
-  if (typeof alg !== 'string') throw new BridgeError('token_malformed', 'the header of the token has no alg')
-  // RFC 7515 4.1.11: an extension that must be understood and is not makes the token invalid.
-  if (crit !== undefined) throw new BridgeError('token_malformed', 'the token has extensions that must be understood (crit); none is')
-  return { algorithm: alg, claims: parsePart(claims, 'payload') }
-}
-
-function parsePart(part: string, name: string): Readonly<Record<string, unknown>> {
-  const bytes = toBytes(part)
-  // Bytes that are no text would all become the same character: two users could become one.
-  if (isUtf8(bytes)) {
-    try {
-      const value: unknown = JSON.parse(bytes.toString())
-      if (typeof value === 'object' && value !== null && !Array.isArray(value)) return { ...value }
-    } catch {
-      // Falls through to the one answer for parts that cannot be used.
-    }
-  }
-  throw new BridgeError('token_malformed', `the ${name} of the token is not a JSON object`)
-}
-
-const toBytes = (part: string): Buffer => Buffer.from(part, 'base64url')
-
-/** Only the signature is the library's: it compares times in whole seconds and words its errors for developers. */
-function verifySignature(token: string, keys: readonly VerifyKey[]): void {
-  let last: unknown
-  for (const { key, algorithms } of keys) {
-    try {
-      jwt.verify(token, key, { algorithms: [...algorithms], ignoreExpiration: true, ignoreNotBefore: true })
-      return
-    } catch (error) {
-      last = error
-    }
-  }
-  throw new BridgeError('token_signature', `none of the ${keys.length} keys verifies the token`, { cause: last })
-}
-
-function checkClaims(claims: JwtPayload, { issuer, audience, requireExp, clockToleranceMs, now }: TokenOptions): void {
-  const expiresAt = dateOf(claims, 'exp')
-  const notBefore = dateOf(claims, 'nbf')
-  const issuedAt = dateOf(claims, 'iat')
-  if (expiresAt === undefined && requireExp)
-    throw new BridgeError('token_claims', 'the token has no exp: it would be valid for ever (SIDECAST_JWT_REQUIRE_EXP)')
-  if (expiresAt !== undefined && now() >= expiresAt + clockToleranceMs)
-    throw new BridgeError('token_expired', `the token expired at ${new Date(expiresAt).toISOString()}`)
-  if (notBefore !== undefined && now() < notBefore - clockToleranceMs)
-    throw new BridgeError('token_not_active', `the token is valid from ${new Date(notBefore).toISOString()}`)
-  // A token from the future would outlive the removal of its user from a room.
-  if (issuedAt !== undefined && now() < issuedAt - clockToleranceMs)
-    throw new BridgeError('token_not_active', `the token says that it will be issued at ${new Date(issuedAt).toISOString()}: compare the clocks`)
-  if (issuer !== undefined && claims.iss !== issuer)
-    throw new BridgeError('token_issuer', `the issuer is ${JSON.stringify(claims.iss)}, not ${JSON.stringify(issuer)}`)
-  const audiences: readonly unknown[] = Array.isArray(claims.aud) ? claims.aud : [claims.aud]
-  if (audiences.includes(roomTokenAudience)) throw new BridgeError('token_audience', 'the token is a room token, not a login')
-  if (audience !== undefined && !audiences.includes(audience))
-    throw new BridgeError('token_audience', `the audience is ${JSON.stringify(claims.aud)}, not ${JSON.stringify(audience)}`)
-}
-
-/** Milliseconds since 1970; issuers send fractions of a second too. */
-function dateOf(claims: JwtPayload, name: 'exp' | 'nbf' | 'iat'): number | undefined {
-  const value: unknown = claims[name]
-  if (value === undefined) return undefined
-  if (typeof value !== 'number' || !Number.isFinite(value))
-    throw new BridgeError('token_claims', `the claim ${name} is not a number of seconds since 1970`)
-  if (Math.abs(value) > maxSeconds)
-    throw new BridgeError('token_claims', `the claim ${name} is ${value}, which looks like milliseconds; it is seconds since 1970`)
-  return value * 1000
 }

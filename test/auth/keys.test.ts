@@ -1,13 +1,14 @@
 import { createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import { parsePublicKeys, parseSecret, type VerifyKey } from '../../src/auth/keys.ts'
-import { ecdsa, encode, hmac, judge, now, pss, rsa, type Signer, secret, signJws } from './sign.ts'
+import { ecdsa, eddsa, encode, hmac, judge, now, pss, rsa, type Signer, secret, signJws } from './sign.ts'
 
 const rsaKey = generateKeyPairSync('rsa', { modulusLength: 2048 })
 const otherRsaKey = generateKeyPairSync('rsa', { modulusLength: 2048 })
 const p256 = generateKeyPairSync('ec', { namedCurve: 'prime256v1' })
 const p384 = generateKeyPairSync('ec', { namedCurve: 'secp384r1' })
 const p521 = generateKeyPairSync('ec', { namedCurve: 'secp521r1' })
+const ed25519 = generateKeyPairSync('ed25519')
 
 const claims = { sub: '42', exp: now + 60 }
 const accepted = expect.objectContaining({ user: '42' })
@@ -31,6 +32,8 @@ const families: readonly [string, Signer, readonly VerifyKey[]][] = [
   ['ES256', ecdsa(256, p256.privateKey), publicKeys(p256)],
   ['ES384', ecdsa(384, p384.privateKey), publicKeys(p384)],
   ['ES512', ecdsa(512, p521.privateKey), publicKeys(p521)],
+  ['EdDSA', eddsa(ed25519.privateKey), publicKeys(ed25519)],
+  ['Ed25519', eddsa(ed25519.privateKey), publicKeys(ed25519)],
 ]
 
 describe.each(families)('%s', (alg, signer, keys) => {
@@ -153,7 +156,8 @@ test('a key that is too weak or of an unknown kind is refused when it is configu
   const weak = generateKeyPairSync('rsa', { modulusLength: 1024 })
   expect(() => parsePublicKeys(pem(weak))).toThrow(/1024 bits; at least 2048/)
   expect(() => parsePublicKeys(pem(generateKeyPairSync('ec', { namedCurve: 'secp256k1' })))).toThrow(/secp256k1/)
-  expect(() => parsePublicKeys(pem(generateKeyPairSync('ed25519')))).toThrow(/ed25519/)
+  expect(() => parsePublicKeys(pem(generateKeyPairSync('ed448')))).toThrow(/ed448/)
+  expect(() => parsePublicKeys(pem(generateKeyPairSync('rsa-pss', { modulusLength: 1024 })))).toThrow(/1024 bits; at least 2048/)
   expect(() => parsePublicKeys(pem(rsaKey).replace('MII', 'MIJ'))).toThrow(/key 1 of 1/)
   expect(() => parsePublicKeys('no key at all')).toThrow(/no PEM block/)
 })

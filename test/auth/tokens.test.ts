@@ -12,12 +12,13 @@ test('a login says whose it is, which rooms it opens and when it ends', async ()
   const login = token({ sub: 'bob', rooms: ['lobby', 7, 'order:*', 'shop/**'], iat: now - 5, exp: now + 60.5 })
   expect(await judge(login, { clockToleranceMs: 2000 })).toEqual({
     user: 'bob',
-    rooms: ['lobby', '7'],
+    rooms: ['user:bob', 'lobby', '7'],
     grants: [
       ['order', ':', '*'],
       ['shop', '/', '**'],
     ],
     issuedAt: (now - 7) * 1000,
+    iat: (now - 5) * 1000,
     expiresAt: (now + 60) * 1000 + 500,
   })
 })
@@ -89,7 +90,7 @@ describe('dates', () => {
     ['exp a list', `"exp":[${now + hour}]`, 'token_claims'],
     ['exp an object', '"exp":{"valueOf":1}', 'token_claims'],
     ['no exp', '"x":1', 'token_claims'],
-    ['exp twice, the last one over', `"exp":${now + hour},"exp":${now - 1}`, 'token_expired'],
+    ['exp twice, the last one over', `"exp":${now + hour},"exp":${now - 1}`, 'token_malformed'],
     ['exp hidden in a prototype', `"__proto__":{"exp":${now + hour}}`, 'token_claims'],
     ['nbf now', `"exp":${now + hour},"nbf":${now}`, 'accepted'],
     ['nbf ahead', `"exp":${now + hour},"nbf":${now + 1}`, 'token_not_active'],
@@ -110,28 +111,28 @@ describe('dates', () => {
   })
 
   test('a token without exp is a login only where that is configured, and then never expires', async () => {
-    expect(await judge(token('{"sub":"42"}'), { requireExp: false })).toEqual({ user: '42', rooms: [], grants: [] })
+    expect(await judge(token('{"sub":"42"}'), { requireExp: false })).toEqual({ user: '42', rooms: ['user:42'], grants: [] })
   })
 })
 
 describe('issuer and audience', () => {
   test.each<[string, object, object, ErrorCode | 'accepted']>([
-    ['the right issuer', { iss: 'https://shop' }, { issuer: 'https://shop' }, 'accepted'],
-    ['another issuer', { iss: 'https://shop.evil' }, { issuer: 'https://shop' }, 'token_issuer'],
-    ['no issuer', {}, { issuer: 'https://shop' }, 'token_issuer'],
-    ['a list with the right issuer', { iss: ['https://shop'] }, { issuer: 'https://shop' }, 'token_issuer'],
+    ['the right issuer', { iss: 'https://shop' }, { issuers: ['https://shop'] }, 'accepted'],
+    ['another issuer', { iss: 'https://shop.evil' }, { issuers: ['https://shop'] }, 'token_issuer'],
+    ['no issuer', {}, { issuers: ['https://shop'] }, 'token_issuer'],
+    ['a list with the right issuer', { iss: ['https://shop'] }, { issuers: ['https://shop'] }, 'token_issuer'],
     ['any issuer where none is configured', { iss: 'x' }, {}, 'accepted'],
-    ['the right audience', { aud: 'push' }, { audience: 'push' }, 'accepted'],
-    ['the right audience in a list', { aud: ['web', 'push'] }, { audience: 'push' }, 'accepted'],
-    ['another audience', { aud: 'web' }, { audience: 'push' }, 'token_audience'],
-    ['other audiences', { aud: ['web', 'pushy', 'pus'] }, { audience: 'push' }, 'token_audience'],
-    ['an empty list of audiences', { aud: [] }, { audience: 'push' }, 'token_audience'],
-    ['a list in a list', { aud: [['push']] }, { audience: 'push' }, 'token_audience'],
-    ['an object as audience', { aud: { push: true } }, { audience: 'push' }, 'token_audience'],
-    ['no audience', {}, { audience: 'push' }, 'token_audience'],
+    ['the right audience', { aud: 'push' }, { audiences: ['push'] }, 'accepted'],
+    ['the right audience in a list', { aud: ['web', 'push'] }, { audiences: ['push'] }, 'accepted'],
+    ['another audience', { aud: 'web' }, { audiences: ['push'] }, 'token_audience'],
+    ['other audiences', { aud: ['web', 'pushy', 'pus'] }, { audiences: ['push'] }, 'token_audience'],
+    ['an empty list of audiences', { aud: [] }, { audiences: ['push'] }, 'token_audience'],
+    ['a list in a list', { aud: [['push']] }, { audiences: ['push'] }, 'token_audience'],
+    ['an object as audience', { aud: { push: true } }, { audiences: ['push'] }, 'token_audience'],
+    ['no audience', {}, { audiences: ['push'] }, 'token_audience'],
     ['a room token', { aud: 'sidecast:room', room: 'a' }, {}, 'token_audience'],
-    ['a room token that names other audiences too', { aud: ['push', 'sidecast:room'] }, { audience: 'push' }, 'token_audience'],
-    ['a room token where its audience is configured', { aud: 'sidecast:room' }, { audience: 'sidecast:room' }, 'token_audience'],
+    ['a room token that names other audiences too', { aud: ['push', 'sidecast:room'] }, { audiences: ['push'] }, 'token_audience'],
+    ['a room token where its audience is configured', { aud: 'sidecast:room' }, { audiences: ['sidecast:room'] }, 'token_audience'],
   ])('%s', async (_, claims, options, expected) => {
     const answer = await judge(token(claims), options)
     expect(typeof answer === 'string' ? answer : 'accepted').toBe(expected)
@@ -153,7 +154,6 @@ describe('the user', () => {
     ['digits beyond 2^53 as a text', '"sub":"9007199254740993"', '9007199254740993'],
     ['two hundred characters', `"sub":"${'ü'.repeat(200)}"`, 'ü'.repeat(200)],
     ['the issuer in front, as Auth0 has it', '"sub":"auth0|6f"', 'auth0|6f'],
-    ['the last of two', '"sub":"mallory","sub":"bob"', 'bob'],
   ])('%s is taken as it is', async (_, claims, user) => {
     expect(await userOf(claims)).toEqual({ user })
   })
@@ -222,17 +222,17 @@ describe('the rooms', () => {
 
   test('exact names are rooms, each once; stars are grants', async () => {
     expect(await judge(token({ rooms: ['a', 'a', '*', '**', 'shop.*.orders', 'x/**'] }))).toMatchObject({
-      rooms: ['a'],
+      rooms: ['user:42', 'a'],
       grants: [['*'], ['**'], ['shop', '.', '*', '.', 'orders'], ['x', '/', '**']],
     })
   })
 
   test('null and a missing claim are no rooms', async () => {
-    for (const claims of [{ rooms: null }, {}, { rooms: [] }]) expect(await judge(token(claims))).toMatchObject({ rooms: [], grants: [] })
+    for (const claims of [{ rooms: null }, {}, { rooms: [] }]) expect(await judge(token(claims))).toMatchObject({ rooms: ['user:42'], grants: [] })
   })
 
   test('may stand elsewhere', async () => {
-    expect(await judge(token({ realm: { rooms: ['a'] }, rooms: ['b'] }), { roomsClaim: 'realm.rooms' })).toMatchObject({ rooms: ['a'] })
+    expect(await judge(token({ realm: { rooms: ['a'] }, rooms: ['b'] }), { roomsClaim: 'realm.rooms' })).toMatchObject({ rooms: ['user:42', 'a'] })
   })
 })
 
