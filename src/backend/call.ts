@@ -73,21 +73,8 @@ export class Call {
   async #send(headers: Readonly<Record<string, string>>, body: string, impatience: AbortSignal, mayRepeat: boolean): Promise<Answer> {
     if (this.#closed) throw this.failure('is not asked any more: the bridge is stopping')
     const { promise, resolve, reject } = Promise.withResolvers<Answer>()
-    const { request: start } = this.#url.protocol === 'https:' ? https : http
-    // Throws for a header that cannot be sent.
     let answering = false
-    const request = start(this.#url, {
-      method: 'POST',
-      agent: this.#agent,
-      signal: impatience,
-      headers: {
-        ...headers,
-        accept: 'application/json',
-        'accept-encoding': 'identity',
-        'content-length': Buffer.byteLength(body),
-        'user-agent': 'sidecast',
-      },
-    })
+    const request = this.#open(headers, Buffer.byteLength(body), impatience)
     request.on('error', reject)
     request.on('response', (response) => {
       answering = true
@@ -111,6 +98,16 @@ export class Call {
       const broken = error instanceof Error && 'code' in error && (error.code === 'ECONNRESET' || error.code === 'EPIPE')
       if (broken && mayRepeat && request.reusedSocket && !answering) return this.#send(headers, body, impatience, false)
       throw this.failure(`cannot be asked: ${error instanceof Error ? error.message : String(error)}`, error)
+    }
+  }
+
+  #open(headers: Readonly<Record<string, string>>, length: number, signal: AbortSignal): http.ClientRequest {
+    const { request } = this.#url.protocol === 'https:' ? https : http
+    const own = { accept: 'application/json', 'accept-encoding': 'identity', 'content-length': length, 'user-agent': 'sidecast' }
+    try {
+      return request(this.#url, { method: 'POST', agent: this.#agent, signal, headers: { ...headers, ...own } })
+    } catch (cause) {
+      throw this.failure('cannot be asked: a header that is forwarded cannot be sent', cause)
     }
   }
 
