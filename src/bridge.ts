@@ -72,6 +72,7 @@ export async function startBridge(config: Config, logger: Logger): Promise<Bridg
       retentionAgeMs: config.log.retentionAgeMs,
       maxRoomsPerSession: config.gateway.roomsPerSession,
       revocationAgeMs,
+      clockToleranceMs: config.jwt.clockToleranceMs,
     })
     const sweeper = setInterval(() => {
       hub.sweep().catch((error: unknown) => {
@@ -135,7 +136,6 @@ export async function startBridge(config: Config, logger: Logger): Promise<Bridg
       },
       pids: createPids(log.secret),
       newSessionId: () => randomBytes(15).toString('base64url'),
-      clockToleranceMs: config.jwt.clockToleranceMs,
       observer: metrics.observer,
       onRefused: createRefusalLog(logger, Date.now),
       onFailure,

@@ -46,15 +46,32 @@ export function mayJoin(identity: Identity, room: string, user: Membership | und
   return user?.present === true || tokenOpens(identity, room, user)
 }
 
+/** Whether what somebody has allowed the session holds at `time`. It needs no grant of the token. */
+function isAuthorized({ user, session }: RoomState, time: number): boolean {
+  if (session?.present !== true || session.authorized === undefined) return false
+  const { until, givenAt } = session.authorized
+  if (until !== undefined && time >= until) return false
+  // A removal that comes later ends it; one that came before is undone only by who has decided after it.
+  return user?.present !== false || (session.position > user.position && givenAt > user.time)
+}
+
 /**
- * Why a session is in the room, or undefined when it is not. The one rule of who is in a room; default deny.
- * The backend's word comes first; then the session's own; then the token's.
+ * Why a session is in the room at `time`, or undefined when it is not. The one rule of who is in a room; default deny.
+ * The backend's word comes first; then what the session was allowed; then its own word, and the token's.
  */
-export function roomSource(identity: Identity, room: string, { user, session }: RoomState): RoomSource | undefined {
+export function roomSource(identity: Identity, room: string, state: RoomState, time: number): RoomSource | undefined {
+  const { user, session } = state
   if (user?.present) return 'backend'
+  if (isAuthorized(state, time)) return 'request'
   if (!tokenOpens(identity, room, user)) return undefined
   if (session !== undefined && !(user?.present === false && session.position < user.position)) return session.present ? 'request' : undefined
   return identity.rooms.includes(room) ? 'token' : undefined
+}
+
+/** When a stay in a room ends by itself, since it is founded on nothing but what the session was allowed. Milliseconds since 1970; undefined: not by itself. */
+export function stayEndsAt(identity: Identity, room: string, state: RoomState): number | undefined {
+  if (state.user?.present || !isAuthorized(state, Number.NEGATIVE_INFINITY) || tokenOpens(identity, room, state.user)) return undefined
+  return state.session?.authorized?.until
 }
 
 /**
@@ -62,6 +79,7 @@ export function roomSource(identity: Identity, room: string, { user, session }: 
  * After a removal the newer token speaks, but only for what was published since it was issued.
  */
 export function wasInRoom(identity: Identity, room: string, state: RoomState, time: number): boolean {
+  if (isAuthorized(state, time)) return true
   if (state.user?.present === false && identity.issuedAt !== undefined && time < identity.issuedAt) return false
-  return roomSource(identity, room, state) !== undefined
+  return roomSource(identity, room, state, time) !== undefined
 }

@@ -2,6 +2,8 @@ import { setImmediate } from 'node:timers/promises'
 import type { RoomSource } from './access.ts'
 import type { EventEntry, Member, MembershipEntry, RevocationEntry, Stored } from './entry.ts'
 import type { EventLog } from './event-log.ts'
+import type { Identity } from './identity.ts'
+import { Lifetimes } from './lifetimes.ts'
 import type { Observer } from './observer.ts'
 import { Presence } from './presence.ts'
 import { readMissed, roomsLostSince } from './resume.ts'
@@ -17,6 +19,8 @@ export interface DeliveryOptions {
   readonly observer: Observer
   /** Milliseconds since 1970. */
   readonly now: () => number
+  /** How long a session outlives its token. */
+  readonly clockToleranceMs: number
 }
 
 /** From the log to the sessions: each gets what it is entitled to, once, in order, whether live or read later. */
@@ -26,13 +30,22 @@ export class Delivery {
   readonly #log: EventLog
   readonly #observer: Observer
   readonly #now: () => number
+  readonly #clockToleranceMs: number
+  /** When a session has to be looked at: its token ends, or what it was allowed. */
+  readonly #lifetimes = new Lifetimes<Session>()
+  /** Rooms that sessions had asked for and may be in no longer, until their log entry is written. */
+  #lapsed: { readonly session: Session; readonly room: string }[] = []
+  /** The last entry that was dispatched. */
+  #position: number
   /** Sessions that are gone but may resume, with their own memberships; by when they left. */
   readonly #departed = new Map<string, number>()
 
-  constructor({ log, observer, now }: DeliveryOptions) {
+  constructor({ log, observer, now, clockToleranceMs }: DeliveryOptions) {
     this.#log = log
     this.#observer = observer
     this.#now = now
+    this.#clockToleranceMs = clockToleranceMs
+    this.#position = log.head()
     this.revocations = new Revocations(log, now)
     observer.revocationsInForce(this.revocations.size)
     // Nobody is connected yet, so whoever had rooms of its own has left.
@@ -67,15 +80,39 @@ export class Delivery {
       return
     }
     // Before anything that moves its offset: a client that is cut before `ready` must know by then that what it had in these rooms ends here.
-    for (const lost of roomsLostSince(this.#log, session, ready.after)) session.connection.notify(toNotice(lost), ready.after)
+    for (const lost of roomsLostSince(this.#log, session, ready.after, this.#now())) session.connection.notify(toNotice(lost), ready.after)
+    this.#lapsed.push(...session.lapsedRooms(this.#now()).map((room) => ({ session, room })))
     this.#guard(session, this.#catchUp(session, ready.after))
   }
 
   detach(session: Session): void {
     if (session.detached) return
     session.detached = true
+    this.#lifetimes.delete(session)
     this.presence.remove(session)
     if (session.hasOwnMemberships()) this.#departed.set(session.id, this.#now())
+  }
+
+  /** Goes on with another token of the same user: what that does not open is left at once, what it names is joined. */
+  refresh(session: Session, identity: Identity): void {
+    if (session.detached) return
+    // All up to here has been given to a live session.
+    const position = Math.max(this.#position, session.since)
+    session.attachedAt = this.#log.head()
+    this.#follow(session, session.refresh(identity, position, this.#now()), position)
+    this.#schedule(session)
+  }
+
+  /** Does what is due: says whose token ends soon, ends whose token has ended, and ends what was allowed until now. Costs nothing for all others. */
+  expire(time: number): void {
+    for (const session of this.#lifetimes.due(time)) this.#age(session, time)
+  }
+
+  /** The rooms that have lapsed since this was asked last. */
+  takeLapsed(): readonly { readonly session: Session; readonly room: string }[] {
+    const lapsed = this.#lapsed
+    this.#lapsed = []
+    return lapsed
   }
 
   /** Sessions that left before a moment and still have memberships. They are named until their end is dispatched. */
@@ -86,6 +123,9 @@ export class Delivery {
   /** Gives an entry to those whom it concerns; returns how many sessions an event matched or a revocation ended. To be called with every entry, in order. */
   dispatch(stored: Stored): number {
     const { entry, position } = stored
+    // What was allowed until now does not hold for what comes now, however long ago somebody has looked.
+    this.expire(stored.time)
+    this.#position = position
     this.revocations.follow(stored)
     switch (entry.kind) {
       case 'event':
@@ -118,7 +158,7 @@ export class Delivery {
    * `lagging`: the rooms that a connected session was in when it fell behind; absent for one that resumes.
    */
   async #catchUp(session: Session, after: number, lagging?: ReadonlyMap<string, RoomSource>): Promise<void> {
-    const joined = lagging === undefined ? { at: session.since, rooms: new Set(session.rooms.keys()) } : { at: after, rooms: new Set<string>() }
+    const joined = { at: lagging === undefined ? session.since : after, rooms: new Set((lagging ?? session.rooms).keys()) }
     let position = after
     let sent = 0
     // In one turn: the rooms, what is read, and going live are of one state of the log. The caller has taken the rooms in this turn.
@@ -143,6 +183,7 @@ export class Delivery {
         position = event.position
         break
       }
+      session.logins.forget(position)
       if (room === undefined && !missed.more) {
         this.#makeLive(session, missed.upTo)
         if (lagging === undefined) {
@@ -202,8 +243,10 @@ export class Delivery {
   /** Takes the rooms from the head of the log. */
   #restate(session: Session): void {
     for (const room of session.rooms.keys()) this.presence.leaveRoom(session, room)
-    session.restate(this.#log.memberships({ user: session.identity.user }), this.#log.memberships({ session: session.id }))
+    const now = this.#now()
+    session.restate(this.#log.memberships({ user: session.identity.user }), this.#log.memberships({ session: session.id }), now)
     for (const room of session.rooms.keys()) this.presence.enterRoom(session, room)
+    this.#schedule(session)
   }
 
   #dispatchEvent(stored: Stored<EventEntry>): number {
@@ -221,11 +264,43 @@ export class Delivery {
 
   #dispatchMembership(session: Session, stored: Stored<MembershipEntry>): void {
     const change = session.apply(stored)
-    if (change === undefined) return
-    if (change.entered) this.presence.enterRoom(session, change.room)
-    else this.presence.leaveRoom(session, change.room)
+    if (stored.entry.authorized !== undefined) this.#schedule(session)
+    if (change !== undefined) this.#follow(session, [change], stored.position)
+  }
+
+  #age(session: Session, time: number): void {
+    const { expiresAt } = session.identity
+    if (expiresAt !== undefined && expiresAt + this.#clockToleranceMs <= time) {
+      session.connection.close('expired')
+      return
+    }
+    if (expiresAt !== undefined && session.expiringAt !== undefined && session.expiringAt <= time) {
+      session.expiringAt = undefined
+      session.connection.notify({ event: 'sidecast:expiring', data: { expiresAt } })
+    }
+    const ended = session.endStays(time)
+    this.#lapsed.push(...ended.map(({ room }) => ({ session, room })))
+    this.#follow(session, ended, Math.max(this.#position, session.since))
+    this.#schedule(session)
+  }
+
+  #schedule(session: Session): void {
+    // What it was told last may have found its line broken.
+    if (session.detached) return
+    const { identity, expiringAt } = session
+    const ends = identity.expiresAt === undefined ? undefined : identity.expiresAt + this.#clockToleranceMs
+    const stays = [...session.rooms.keys()].map((room) => session.stayEndsAt(room))
+    const next = Math.min(...[ends, expiringAt, ...stays].filter((at) => at !== undefined))
+    this.#lifetimes.set(session, next === Number.POSITIVE_INFINITY ? undefined : next)
+  }
+
+  #follow(session: Session, changes: readonly RoomChange[], position: number): void {
+    for (const { room, entered } of changes) {
+      if (entered) this.presence.enterRoom(session, room)
+      else this.presence.leaveRoom(session, room)
+    }
     // A session that is catching up is told its rooms at the end.
-    if (session.live) session.connection.notify(toNotice(change), stored.position)
+    if (session.live) for (const change of changes) session.connection.notify(toNotice(change), position)
   }
 
   #dispatchRevocation(stored: Stored<RevocationEntry>): number {

@@ -30,9 +30,12 @@ export interface MembershipEntry {
   readonly authorized?: Authorized
 }
 
-/** `until`: milliseconds since 1970; absent: as long as the session, with its resumes. */
+/** Times in milliseconds since 1970. */
 export interface Authorized {
+  /** Absent: as long as the session, with its resumes. */
   readonly until?: number
+  /** When it was given: a removal of the user that came before its entry holds if it is not older than this. */
+  readonly givenAt: number
 }
 
 /** A session, or all sessions of a user, ends now and does not come back by itself. */

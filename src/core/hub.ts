@@ -1,9 +1,9 @@
 import { hash } from 'node:crypto'
 import { BridgeError } from '../errors.ts'
-import { mayJoin, type Publisher, requireScope } from './access.ts'
+import { mayJoin, type Publisher, requireScope, roomSource } from './access.ts'
 import { Delivery, type DeliveryOptions } from './delivery.ts'
 import type { Draft } from './draft.ts'
-import type { Entry, EventEntry, Member, RevocationEntry, Stored } from './entry.ts'
+import type { Authorized, Entry, EventEntry, Member, RevocationEntry, Stored } from './entry.ts'
 import type { Appended, EventLog } from './event-log.ts'
 import type { Identity } from './identity.ts'
 import type { Instruction } from './instruction.ts'
@@ -11,6 +11,7 @@ import { type SessionInfo, toSessionInfo } from './presence.ts'
 import { planResume, type ResumePlan } from './resume.ts'
 import { type RevocationRequest, toRevocation } from './revocation-request.ts'
 import type { Revocations } from './revocations.ts'
+import type { RoomAuthorizer } from './room-authorizer.ts'
 import type { Session } from './session.ts'
 import type { Stream } from './target.ts'
 
@@ -43,6 +44,8 @@ export interface HubOptions extends DeliveryOptions {
   /** How long a session that is gone keeps the rooms it asked for. */
   readonly retentionAgeMs: number
   readonly maxRoomsPerSession: number
+  /** Who decides on rooms that a login token does not open; absent: nobody, they stay closed. */
+  readonly authorizeRoom?: RoomAuthorizer
   /** How long a login token may be valid after it was issued: so long a revocation is kept that does not say until when. */
   readonly revocationAgeMs: number
 }
@@ -221,20 +224,50 @@ export class Hub {
     return planResume(this.#log, user, session, offset)
   }
 
-  /** @throws BridgeError room_forbidden, room_limit, log_unavailable */
-  join(session: Session, room: string): Promise<void> {
-    return this.#inTurn(session, async () => {
-      if (session.rooms.has(room)) return
-      if (!mayJoin(session.identity, room, session.stateOf(room).user)) throw new BridgeError('room_forbidden')
-      if (session.rooms.size >= this.#options.maxRoomsPerSession) throw new BridgeError('room_limit')
-      await this.#control({ kind: 'membership', room, member: { session: session.id }, present: true })
+  /**
+   * Goes on with another token of the same user: rooms that it does not open are left at once, rooms that it names are joined. Whatever is thrown, nothing has changed.
+   * @throws BridgeError token_claims: it is of another user; token_revoked
+   */
+  refresh(session: Session, identity: Identity): void {
+    if (identity.user !== session.identity.user)
+      throw new BridgeError('token_claims', `the token is of ${identity.user}, the session of ${session.identity.user}: another user connects anew`)
+    this.requireUnrevoked(identity)
+    this.#delivery.refresh(session, identity)
+  }
+
+  /**
+   * Puts a session into a room that its token opens; else whoever decides on rooms is asked. `roomToken`: what the client shows for the room.
+   * A stay that ends by itself is asked for anew. Several joins of one room at once are one.
+   * @throws BridgeError room_forbidden, room_limit, log_unavailable, and what the RoomAuthorizer throws
+   */
+  join(session: Session, room: string, roomToken?: string): Promise<void> {
+    const pending = session.joins.get(room)
+    if (pending !== undefined && pending.roomToken === roomToken) return pending.done
+    // Before its turn: a page that opens with ten rooms does not wait for ten answers one after the other.
+    const early = this.#needsAuthorization(session, room) ? this.#authorize(session, room, roomToken) : undefined
+    early?.catch(() => {})
+    const done = this.#inTurn(session, async () => {
+      const asks = this.#needsAuthorization(session, room)
+      if (session.rooms.has(room) && !asks) return
+      const authorized = asks ? await (early ?? this.#authorize(session, room, roomToken)) : undefined
+      const now = this.#options.now()
+      const wish = { present: true, position: Number.POSITIVE_INFINITY, time: now, ...(authorized && { authorized }) }
+      if (roomSource(session.identity, room, { user: session.stateOf(room).user, session: wish }, now) === undefined)
+        throw new BridgeError('room_forbidden')
+      if (!session.rooms.has(room) && session.rooms.size >= this.#options.maxRoomsPerSession) throw new BridgeError('room_limit')
+      await this.#control({ kind: 'membership', room, member: { session: session.id }, present: true, ...(authorized && { authorized }) })
       // A removal may have come first in the log.
       if (!session.rooms.has(room)) throw new BridgeError('room_forbidden')
+    }).finally(() => {
+      if (session.joins.get(room)?.done === done) session.joins.delete(room)
     })
+    session.joins.set(room, { roomToken, done })
+    return done
   }
 
   /** @throws BridgeError room_managed, log_unavailable */
   leave(session: Session, room: string): Promise<void> {
+    session.joins.delete(room)
     return this.#inTurn(session, async () => {
       const by = session.rooms.get(room)
       if (by === undefined) return
@@ -249,6 +282,35 @@ export class Hub {
     const turn = session.requests.then(request)
     session.requests = turn.catch(() => {})
     return turn
+  }
+
+  /** Whether only somebody else can say that the session may be in the room, or may stay. */
+  #needsAuthorization(session: Session, room: string): boolean {
+    if (session.rooms.has(room)) return session.stayEndsAt(room) !== undefined
+    return !mayJoin(session.identity, room, session.stateOf(room).user)
+  }
+
+  async #authorize(session: Session, room: string, roomToken: string | undefined): Promise<Authorized> {
+    const { authorizeRoom } = this.#options
+    if (authorizeRoom === undefined) throw new BridgeError('room_forbidden')
+    const { until, givenAt } = await authorizeRoom.authorize(session, room, roomToken)
+    return { givenAt, ...(until === undefined ? {} : { until }) }
+  }
+
+  /** To be called several times a second: tells whose token ends soon, ends the sessions whose token has ended and the stays that were allowed until now. */
+  expire(): void {
+    const now = this.#options.now()
+    this.#delivery.expire(now)
+    for (const { session, room } of this.#delivery.takeLapsed()) {
+      // So that a resume does not tell of it again.
+      const forgotten = this.#inTurn(session, async () => {
+        if (session.detached || !session.lapsedRooms(now).includes(room)) return
+        await this.#control({ kind: 'membership', room, member: { session: session.id }, present: false })
+      })
+      forgotten.catch((error: unknown) => {
+        if (!(error instanceof BridgeError && error.code === 'log_unavailable')) this.#options.observer.failed(error)
+      })
+    }
   }
 
   /** Forgets the rooms of sessions that have been gone for longer than a resume can reach back, and the revocations that have expired. */

@@ -1,5 +1,5 @@
 import { type RoomState, roomSource, wasInRoom } from './access.ts'
-import { changesStream, type EventEntry, type Membership, type MembershipEntry, type Stored } from './entry.ts'
+import { changesStream, type EventEntry, type Membership, type MembershipEntry, type Stored, toMembership } from './entry.ts'
 import type { EventLog } from './event-log.ts'
 import type { ResumeRefusal } from './observer.ts'
 import type { RoomChange, Session } from './session.ts'
@@ -38,10 +38,17 @@ export interface Joined {
  * only slow: it gets what a live session would have got, also in rooms that it has left since.
  */
 export function readMissed(log: EventLog, session: Session, after: number, limit: number, joined: Joined): Missed {
-  const { user } = session.identity
+  const { logins } = session
+  const { user } = logins.current
   const ofUser = readChanges(log, after, changesStream({ user }))
   const ofSession = readChanges(log, after, changesStream({ session: session.id }))
-  const rooms = new Set([...joined.rooms, ...session.rooms.keys(), ...ofUser.roomsSince(joined.at), ...ofSession.roomsSince(joined.at)])
+  const rooms = new Set([
+    ...joined.rooms,
+    ...session.rooms.keys(),
+    ...logins.pastRooms(),
+    ...ofUser.roomsSince(joined.at),
+    ...ofSession.roomsSince(joined.at),
+  ])
   const streams: readonly Stream[] = ['all', userStream(user), sessionStream(session.id), ...[...rooms].map(roomStream)]
   const reading = log.read(after, streams, limit)
   if (reading.gap) return reading
@@ -54,20 +61,26 @@ export function readMissed(log: EventLog, session: Session, after: number, limit
     if (entry.kind !== 'event') return false
     if (entry.except.users.includes(user) || entry.except.sessions.includes(session.id)) return false
     if (entry.to.all || entry.to.users.includes(user) || entry.to.sessions.includes(session.id)) return true
-    const mayRead = (room: string): boolean => (position <= joined.at ? joined.rooms.has(room) : rooms.has(room))
-    return entry.to.rooms.some((room) => mayRead(room) && wasInRoom(session.identity, room, stateAt(room, position), time))
+    const resumes = position <= joined.at
+    const identity = resumes ? logins.current : logins.at(position)
+    const mayRead = (room: string): boolean => (resumes ? joined.rooms : rooms).has(room)
+    return entry.to.rooms.some((room) => mayRead(room) && wasInRoom(identity, room, stateAt(room, position), time))
   })
   return { gap: false, events, upTo: reading.upTo, more: reading.more }
 }
 
-/** The rooms in which a session was at a position and is no longer, by what the log says since; what its token has lost meanwhile the log does not know. */
-export function roomsLostSince(log: EventLog, session: Session, after: number): readonly RoomChange[] {
+/**
+ * The rooms in which a session was at a position and is no longer at `time`, by what the log says since and by what it was allowed until then; what its token
+ * has lost meanwhile the log does not know.
+ */
+export function roomsLostSince(log: EventLog, session: Session, after: number, time: number): readonly RoomChange[] {
   const ofUser = readChanges(log, after, changesStream({ user: session.identity.user }))
   const ofSession = readChanges(log, after, changesStream({ session: session.id }))
-  return [...new Set([...ofUser.roomsSince(after), ...ofSession.roomsSince(after)])].flatMap((room) => {
+  return [...new Set([...ofUser.roomsSince(after), ...ofSession.roomsSince(after), ...session.lapsedRooms(time)])].flatMap((room) => {
     const now = session.stateOf(room)
     const before = { user: ofUser.at(room, after, now.user), session: ofSession.at(room, after, now.session) }
-    if (session.rooms.has(room) || roomSource(session.identity, room, before) === undefined) return []
+    // Whatever it was allowed then had not ended: the end of that becomes an entry as soon as somebody is there to be told.
+    if (session.rooms.has(room) || roomSource(session.identity, room, before, Number.NEGATIVE_INFINITY) === undefined) return []
     return [{ room, entered: false, by: now.user?.present === false ? 'backend' : 'request' }]
   })
 }
@@ -88,7 +101,7 @@ function readChanges(log: EventLog, after: number, stream: Stream): Changes {
       const changes = byRoom.get(room)
       if (changes === undefined) return now
       const last = changes.findLast((change) => change.position <= position)
-      return last === undefined ? changes[0]?.was : { present: last.entry.present, position: last.position, time: last.time }
+      return last === undefined ? changes[0]?.was : toMembership(last.entry, last.position, last.time)
     },
   }
 }

@@ -1,6 +1,7 @@
-import { type RoomSource, type RoomState, roomSource } from './access.ts'
+import { type RoomSource, type RoomState, roomSource, stayEndsAt } from './access.ts'
 import { type EventEntry, type Membership, type MembershipEntry, type Stored, toMembership } from './entry.ts'
 import type { Identity } from './identity.ts'
+import { Logins } from './logins.ts'
 import type { SessionEnd } from './observer.ts'
 
 /** What the server itself says to a session; names and shapes are those of PROTOCOL.md. */
@@ -45,6 +46,9 @@ export interface RoomChange {
   readonly by: RoomSource
 }
 
+/** The client hears of the end of its token so long before; with less than four times that left, at a quarter of it. */
+const noticeMs = 60_000
+
 /**
  * One authenticated connection, from `Hub.attach` to `Hub.detach`.
  * States: catching up (reads from the log, `live` false) -> live (gets what is dispatched after `since`) -> detached.
@@ -52,11 +56,11 @@ export interface RoomChange {
  */
 export class Session {
   readonly id: string
-  identity: Identity
+  readonly logins: Logins
   readonly connection: Connection
   /** Milliseconds since 1970. */
   readonly connectedAt: number
-  /** The rooms that it is in, and why. Changed by `apply` and `restate` only. */
+  /** The rooms that it is in, and why. Changed by the methods below only. */
   readonly rooms = new Map<string, RoomSource>()
   /** The head of the log when it was attached: what stands behind it has come while it was there. */
   attachedAt = 0
@@ -66,13 +70,23 @@ export class Session {
   detached = false
   /** Settles when what the session has asked for so far is done. */
   requests: Promise<void> = Promise.resolve()
+  /** The joins that are not done, by room; a leave parts those before it from those after it. */
+  readonly joins = new Map<string, { readonly roomToken: string | undefined; readonly done: Promise<void> }>()
+  /** When the client is to be told that its token ends soon. Milliseconds since 1970; undefined: never, or it was told. */
+  expiringAt: number | undefined
   readonly #states = new Map<string, RoomState>()
 
   constructor(id: string, identity: Identity, connection: Connection, connectedAt: number) {
     this.id = id
-    this.identity = identity
+    this.logins = new Logins(identity)
     this.connection = connection
     this.connectedAt = connectedAt
+    this.expiringAt = toExpiringAt(identity, connectedAt)
+  }
+
+  /** Of the current token. */
+  get identity(): Identity {
+    return this.logins.current
   }
 
   stateOf(room: string): RoomState {
@@ -85,12 +99,12 @@ export class Session {
   }
 
   /** Takes over what the log says at one position, in place of all that was known. */
-  restate(ofUser: ReadonlyMap<string, Membership>, ofSession: ReadonlyMap<string, Membership>): void {
+  restate(ofUser: ReadonlyMap<string, Membership>, ofSession: ReadonlyMap<string, Membership>, time: number): void {
     this.#states.clear()
     for (const [room, user] of ofUser) this.#states.set(room, { user })
     for (const [room, session] of ofSession) this.#states.set(room, { ...this.#states.get(room), session })
     this.rooms.clear()
-    for (const room of new Set([...this.#states.keys(), ...this.identity.rooms])) this.#update(room)
+    for (const room of new Set([...this.#states.keys(), ...this.identity.rooms])) this.#update(room, time)
   }
 
   /** Follows one membership entry. */
@@ -98,17 +112,44 @@ export class Session {
     const state = this.stateOf(entry.room)
     const membership = toMembership(entry, position, time)
     this.#states.set(entry.room, 'user' in entry.member ? { ...state, user: membership } : { ...state, session: membership })
-    return this.#update(entry.room)
+    const change = this.#update(entry.room, time)
+    return change?.entered === false && this.stateOf(entry.room).user?.present === false ? { ...change, by: 'backend' } : change
   }
 
-  #update(room: string): RoomChange | undefined {
+  /** Goes on with another token of the same user, for what stands after `position`. Rooms that it leaves come before those that it enters. */
+  refresh(identity: Identity, position: number, time: number): readonly RoomChange[] {
+    if (identity.expiresAt !== this.identity.expiresAt) this.expiringAt = toExpiringAt(identity, time)
+    this.logins.replace(identity, this.live ? undefined : { upTo: position, rooms: [...this.rooms.keys()] })
+    const changes = [...new Set([...this.rooms.keys(), ...this.#states.keys(), ...identity.rooms])].flatMap((room) => this.#update(room, time) ?? [])
+    return changes.toSorted((one, other) => Number(one.entered) - Number(other.entered))
+  }
+
+  /** Leaves the rooms in which it was allowed to be until now. */
+  endStays(time: number): readonly RoomChange[] {
+    return [...this.rooms].flatMap(([room, by]) => (by === 'request' ? (this.#update(room, time) ?? []) : []))
+  }
+
+  /** The rooms that it had asked for and was allowed for a time that is over. */
+  lapsedRooms(time: number): readonly string[] {
+    const isLapsed = ({ session }: RoomState): boolean => session?.present === true && (session.authorized?.until ?? Number.POSITIVE_INFINITY) <= time
+    return [...this.#states].flatMap(([room, state]) => (isLapsed(state) && !this.rooms.has(room) ? [room] : []))
+  }
+
+  /** When its stay in a room ends by itself; undefined: not by itself. */
+  stayEndsAt(room: string): number | undefined {
+    return stayEndsAt(this.identity, room, this.stateOf(room))
+  }
+
+  #update(room: string, time: number): RoomChange | undefined {
     const before = this.rooms.get(room)
-    const now = roomSource(this.identity, room, this.stateOf(room))
+    const now = roomSource(this.identity, room, this.stateOf(room), time)
     if (now === undefined) this.rooms.delete(room)
     else this.rooms.set(room, now)
     if (before === undefined && now !== undefined) return { room, entered: true, by: now }
-    if (before !== undefined && now === undefined)
-      return { room, entered: false, by: this.stateOf(room).user?.present === false ? 'backend' : before }
-    return undefined
+    return before !== undefined && now === undefined ? { room, entered: false, by: before } : undefined
   }
+}
+
+function toExpiringAt({ expiresAt }: Identity, now: number): number | undefined {
+  return expiresAt === undefined ? undefined : expiresAt - Math.min(noticeMs, Math.max(0, expiresAt - now) / 4)
 }

@@ -1,23 +1,27 @@
-/** How many requests a session may make at once, as a page does when it opens. */
-const burst = 200
-
-/** How many it may make in the long run: each is an entry in the log, which keeps as many as it keeps for everybody. */
-const perSecond = 10
+export interface AllowanceOptions {
+  /** How many requests may be made at once. */
+  readonly burst: number
+  /** How many in the long run. */
+  readonly perSecond: number
+  readonly now: () => number
+}
 
 /** What a session may still ask for: a bucket of tokens, without a timer. */
 export class Allowance {
-  readonly #now: () => number
-  #left = burst
+  readonly #options: AllowanceOptions
+  #left: number
   #at: number
 
-  constructor(now: () => number) {
-    this.#now = now
-    this.#at = now()
+  constructor(options: AllowanceOptions) {
+    this.#options = options
+    this.#left = options.burst
+    this.#at = options.now()
   }
 
   /** Whether one more request is within it; takes it if so. */
   take(): boolean {
-    const now = this.#now()
+    const { burst, perSecond } = this.#options
+    const now = this.#options.now()
     this.#left = Math.min(burst, this.#left + (Math.max(0, now - this.#at) / 1000) * perSecond)
     this.#at = now
     if (this.#left < 1) return false

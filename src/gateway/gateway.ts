@@ -27,8 +27,8 @@ const requestMs = 30_000
 /** Characters of a refused origin that are worth a line in the log; anybody may send any. */
 const maxLoggedOrigin = 200
 
-/** How often sessions are looked at whose token may have expired. */
-const sweepMs = 1000
+/** How often it is looked who has come to the end of a token: a token of five seconds has a notice that is worth having. */
+const sweepMs = 250
 
 export interface GatewayOptions extends Omit<HandshakeOptions, 'draining' | 'limits' | 'addressOf'>, Omit<LimitOptions, 'now'> {
   /** Addresses and CIDR, `loopback`, `private`: whose X-Forwarded-For is believed. */
@@ -38,7 +38,6 @@ export interface GatewayOptions extends Omit<HandshakeOptions, 'draining' | 'lim
   readonly allowedOrigins: readonly string[]
   readonly serveClient: boolean
   readonly maxBufferBytes: number
-  readonly clockToleranceMs: number
   readonly pingIntervalMs: number
   readonly pingTimeoutMs: number
   readonly connectTimeoutMs: number
@@ -103,7 +102,7 @@ export class Gateway {
       // Several may have been let through before the first of them was one.
       if (!this.#limits.opened(address)) cut(engine)
     })
-    const addressOf = ({ conn, request }: Socket): string => this.#engines.get(conn) ?? this.#addressOf(request)
+    const addressOf = (socket: Socket): string => this.#addressOfSocket(socket)
     this.#io.use(createHandshake({ ...options, addressOf, limits: this.#limits, draining: () => this.#draining }))
     this.#io.on('connection', (socket) => {
       try {
@@ -118,7 +117,13 @@ export class Gateway {
 
   /** To be called when `server` listens. */
   start(): void {
-    this.#sweeper = setInterval(() => this.#sweep(), sweepMs)
+    this.#sweeper = setInterval(() => {
+      try {
+        this.#options.hub.expire()
+      } catch (error) {
+        this.#options.onFailure(error)
+      }
+    }, sweepMs)
   }
 
   /** Refuses newcomers and closes the sessions, spread over a period, so that their clients come back elsewhere and not all at once. */
@@ -174,8 +179,12 @@ export class Gateway {
       },
     })
     const session: Session = new Session(id, identity, connection, now())
-    answerRequests(socket, session, hub, this.#options)
+    answerRequests(socket, session, this.#addressOfSocket(socket), this.#options)
     hub.attach(session, resume)
+  }
+
+  #addressOfSocket({ conn, request }: Socket): string {
+    return this.#engines.get(conn) ?? this.#addressOf(request)
   }
 
   #encode(event: Stored<EventEntry>): Frame {
@@ -183,14 +192,6 @@ export class Gateway {
       this.#encoded = { event, frame: encodeFrame(event.entry.event, event.entry.data, this.#options.hub.offsetOf(event.position)) }
     }
     return this.#encoded.frame
-  }
-
-  /** One sweep instead of a timer per session: timers beyond 24.8 days fire at once, and fifty thousand of them cost memory. */
-  #sweep(): void {
-    const expired = this.#options.now() - this.#options.clockToleranceMs
-    for (const { identity, connection } of this.#options.hub.sessions()) {
-      if (identity.expiresAt !== undefined && identity.expiresAt <= expired) connection.close('expired')
-    }
   }
 }
 

@@ -1,7 +1,7 @@
 import type { Membership } from '../core/entry.ts'
 import type { Tables } from './store.ts'
 
-// The bytes of a membership, big-endian: 0 flags | 1 position (f64) | 9 time (f64) | 17 until (f64, when the flag says so)
+// The bytes of a membership, big-endian: 0 flags | 1 position (f64) | 9 time (f64) | 17 given at (f64) | 25 until (f64), each of the last two when its flag says so
 const presentFlag = 1
 const authorizedFlag = 2
 const untilFlag = 4
@@ -14,17 +14,19 @@ export function writeMembership(tables: Tables, key: Buffer, membership: Members
 }
 
 function encode({ present, position, time, authorized }: Membership): Buffer {
-  const until = authorized?.until
-  const bytes = Buffer.allocUnsafe(until === undefined ? 17 : 25)
-  bytes[0] = (present ? presentFlag : 0) | (authorized === undefined ? 0 : authorizedFlag) | (until === undefined ? 0 : untilFlag)
+  const { givenAt, until } = authorized ?? {}
+  const bytes = Buffer.allocUnsafe(givenAt === undefined ? 17 : until === undefined ? 25 : 33)
+  bytes[0] = (present ? presentFlag : 0) | (givenAt === undefined ? 0 : authorizedFlag) | (until === undefined ? 0 : untilFlag)
   bytes.writeDoubleBE(position, 1)
   bytes.writeDoubleBE(time, 9)
-  if (until !== undefined) bytes.writeDoubleBE(until, 17)
+  if (givenAt !== undefined) bytes.writeDoubleBE(givenAt, 17)
+  if (until !== undefined) bytes.writeDoubleBE(until, 25)
   return bytes
 }
 
 export function decodeMembership(row: Buffer): Membership {
   const flags = row[0] ?? 0
-  const authorized = flags & authorizedFlag ? { authorized: flags & untilFlag ? { until: row.readDoubleBE(17) } : {} } : {}
-  return { present: (flags & presentFlag) !== 0, position: row.readDoubleBE(1), time: row.readDoubleBE(9), ...authorized }
+  const membership = { present: (flags & presentFlag) !== 0, position: row.readDoubleBE(1), time: row.readDoubleBE(9) }
+  if ((flags & authorizedFlag) === 0) return membership
+  return { ...membership, authorized: { givenAt: row.readDoubleBE(17), ...(flags & untilFlag ? { until: row.readDoubleBE(25) } : {}) } }
 }

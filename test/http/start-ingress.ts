@@ -75,6 +75,7 @@ export async function startIngress(overrides: Partial<HttpIngressOptions> = {}):
     retentionAgeMs: 300_000,
     maxRoomsPerSession: 100,
     revocationAgeMs: 3_600_000,
+    clockToleranceMs: 0,
   })
   let draining = false
   const maxEventBytes = overrides.maxEventBytes ?? 262_144

@@ -446,12 +446,12 @@ export function describeEventLog(name: string, kind: LogKind): void {
         const session = { session: 's' }
         const [, second] = positionsOf(
           await log.append([
-            { ...membership(session, 'a', true), authorized: {} },
-            { ...membership(session, 'b', true), authorized: { until: clock + 5 } },
+            { ...membership(session, 'a', true), authorized: { givenAt: clock - 7 } },
+            { ...membership(session, 'b', true), authorized: { until: clock + 5, givenAt: clock } },
           ]),
         )
-        expect(log.memberships(session).get('a')).toMatchObject({ present: true, authorized: {} })
-        expect(log.memberships(session).get('b')).toEqual({ present: true, position: second, time: clock, authorized: { until: clock + 5 } })
+        expect(log.memberships(session).get('a')).toMatchObject({ present: true, authorized: { givenAt: clock - 7 } })
+        expect(log.memberships(session).get('b')).toEqual({ present: true, position: second, time: clock, authorized: { until: clock + 5, givenAt: clock } })
       })
 
       test('an entry carries the membership that it replaced, live and when it is read', async () => {

@@ -47,6 +47,7 @@ export class Stage {
       retentionAgeMs,
       maxRoomsPerSession: 100,
       revocationAgeMs: 3_600_000,
+      clockToleranceMs: 0,
     })
     this.#open = { log, hub }
   }
