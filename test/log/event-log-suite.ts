@@ -550,6 +550,37 @@ export function describeEventLog(name: string, kind: LogKind): void {
         await log.append([revoked(1), revoked(2)])
         expect(log.revocations().map(({ entry }) => entry.revocation.issuedBefore)).toEqual([2])
       })
+
+      test('what takes the place of another refuses no less, unless that had expired; it is handed over so', async () => {
+        const log = await open()
+        const followed: Stored[] = []
+        log.follow((entries) => void followed.push(...entries))
+        const revoked = (issuedBefore: number | undefined, expiresAt: number): Entry => ({
+          kind: 'revocation',
+          revocation: { id: 'x', user: '7', ...(issuedBefore !== undefined && { issuedBefore }), expiresAt },
+        })
+        await log.append([revoked(2, clock + 50), revoked(1, clock + 90)])
+        await log.append([revoked(undefined, clock + 20)])
+        await log.append([revoked(3, clock + 30)])
+        const states = [revoked(2, clock + 50), revoked(2, clock + 90), revoked(undefined, clock + 90), revoked(undefined, clock + 90)]
+        expect(followed.map(({ entry }) => entry)).toEqual(states)
+        expect(log.revocations().map(({ entry }) => entry)).toEqual(states.slice(-1))
+        clock += 90
+        await log.append([revoked(4, clock + 30)])
+        expect(log.revocations().map(({ entry }) => entry)).toEqual([revoked(4, clock + 30)])
+      })
+
+      test('a lifting that is only for what has expired leaves what took its place; those behind a position can be asked for', async () => {
+        const log = await open()
+        const revoked = (id: string, expiresAt: number): Entry => ({ kind: 'revocation', revocation: { id, jti: id, expiresAt } })
+        const positions = positionsOf(await log.append([revoked('a', clock + 5), revoked('b', clock + 5)]))
+        clock += 5
+        await log.append([revoked('a', clock + 5)])
+        await log.append(['a', 'b', 'c'].map((id) => ({ kind: 'revocation-lifted', id, expiredBy: clock }) as const))
+        expect(log.revocations().map(({ entry }) => entry.revocation.id)).toEqual(['a'])
+        expect(log.revocations(positions[1])).toHaveLength(1)
+        expect(log.revocations((positions[1] ?? 0) + 1)).toHaveLength(0)
+      })
     })
 
     describe('following', () => {
