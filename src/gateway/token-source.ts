@@ -89,7 +89,7 @@ function field(value: unknown, name: string): unknown {
   return typeof value === 'object' && value !== null && Object.hasOwn(value, name) ? Reflect.get(value, name) : undefined
 }
 
-/** The values of these cookies, joined with a dot; undefined unless all are there. */
+/** The values of these cookies, joined with a dot; undefined unless all are there and say something. */
 function cookies(header: string | undefined, names: readonly string[]): string | undefined {
   const found = new Map<string, string>()
   for (const pair of (header ?? '').split(';')) {
@@ -98,6 +98,6 @@ function cookies(header: string | undefined, names: readonly string[]): string |
     // Browsers send the one with the longest path first.
     if (equals > 0 && !found.has(name)) found.set(name, pair.slice(equals + 1).trim())
   }
-  const parts = names.flatMap((name) => found.get(name) ?? [])
+  const parts = names.map((name) => found.get(name) ?? '').filter((part) => part !== '')
   return parts.length === names.length ? parts.join('.') : undefined
 }

@@ -20,8 +20,11 @@ export interface RawClient {
   [Symbol.asyncDispose](): Promise<void>
 }
 
-export async function openRaw(url: string, headers: Readonly<Record<string, string>> = {}): Promise<RawClient> {
-  const socket = new WebSocket(`${url.replace('http', 'ws')}/socket.io/?EIO=4&transport=websocket`, { headers, perMessageDeflate: false })
+export async function openRaw(url: string, headers: Readonly<Record<string, string | readonly string[]>> = {}): Promise<RawClient> {
+  const socket = new WebSocket(`${url.replace('http', 'ws')}/socket.io/?EIO=4&transport=websocket`, {
+    headers: headers as Record<string, string>,
+    perMessageDeflate: false,
+  })
   const packets: string[] = []
   const waiting = new Set<() => void>()
   const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()))
