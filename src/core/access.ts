@@ -7,7 +7,7 @@ import { matchesRoom, type RoomPattern } from './room-pattern.ts'
 export const scopes = ['publish', 'read', 'admin'] as const
 export type Scope = (typeof scopes)[number]
 
-/** Who calls an ingress. */
+/** Who calls an ingress. How far `rooms` and `events` reach is in `reach`. */
 export interface Publisher {
   readonly name: string
   readonly scopes: readonly Scope[]

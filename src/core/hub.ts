@@ -8,6 +8,7 @@ import type { Appended, EventLog } from './event-log.ts'
 import type { Identity } from './identity.ts'
 import type { Instruction } from './instruction.ts'
 import { type SessionInfo, toSessionInfo } from './presence.ts'
+import { beyondReach, mayPublish, requireAllRooms, requireManagement, requireReach, requireRoom } from './reach.ts'
 import { planResume, type ResumePlan } from './resume.ts'
 import { type RevocationRequest, toRevocation } from './revocation-request.ts'
 import type { Revocations } from './revocations.ts'
@@ -84,19 +85,19 @@ export class Hub {
   // Publishers
 
   /**
-   * Stores events in one commit, in order. Per event: what was published, or why it was not (`id_reused`).
+   * Stores events in one commit, in order. Per event: what was published, or why it was not (`id_reused`, `publish_forbidden`).
    * @throws BridgeError scope_missing, log_unavailable: none was stored
    */
   async publish(publisher: Publisher, drafts: readonly Draft[]): Promise<readonly (Published | BridgeError)[]> {
     requireScope(publisher, 'publish')
-    const entries = drafts.map((draft) => this.#toEntry(draft))
-    const appended = await this.#publish(entries)
-    return entries.map((entry, index) => this.#toPublished(entry, appended[index]))
+    const entries = drafts.map((draft) => (mayPublish(publisher, draft) ? this.#toEntry(draft) : beyondReach(publisher, draft)))
+    const appended = (await this.#publish(entries.filter((entry): entry is EventEntry => !(entry instanceof BridgeError)))).values()
+    return entries.map((entry) => (entry instanceof BridgeError ? entry : this.#toPublished(entry, appended.next().value)))
   }
 
   /**
    * Does several things in one commit, in order: all of them, or none. Per instruction: what came of it, or why nothing did (`id_reused`).
-   * @throws BridgeError scope_missing, log_unavailable: nothing was done
+   * @throws BridgeError scope_missing, publish_forbidden, log_unavailable: nothing was done
    */
   async carryOut(
     publisher: Publisher,
@@ -104,6 +105,7 @@ export class Hub {
   ): Promise<readonly (Published | { readonly offset: string } | BridgeError)[]> {
     requireScope(publisher, 'publish')
     if (instructions.some(({ kind }) => kind === 'disconnect' || kind === 'revoke')) requireScope(publisher, 'admin')
+    for (const instruction of instructions) requireReach(publisher, instruction)
     const entries = instructions.map((instruction) => this.#toInstructed(instruction))
     const appended = await this.#publish(entries)
     return entries.map((entry, index) => {
@@ -114,6 +116,7 @@ export class Hub {
 
   preview(publisher: Publisher, draft: Draft): Preview {
     requireScope(publisher, 'publish')
+    if (!mayPublish(publisher, draft)) throw beyondReach(publisher, draft)
     const users = new Set<string>()
     let sessions = 0
     this.#delivery.presence.forEachMatch(draft.to, draft.except, (session) => {
@@ -126,18 +129,21 @@ export class Hub {
   /** Puts a user into a room or takes it out: all sessions, now and later. Resolves when it is in force; returns its offset. */
   async setMembership(publisher: Publisher, user: string, room: string, present: boolean): Promise<string> {
     requireScope(publisher, 'publish')
+    requireManagement(publisher, room)
     return this.#control({ kind: 'membership', room, member: { user }, present })
   }
 
   /** Ends a session, or all sessions of a user. They do not come back by themselves. Returns the offset. */
   async disconnect(publisher: Publisher, member: Member): Promise<string> {
     requireScope(publisher, 'admin')
+    requireAllRooms(publisher)
     return this.#control({ kind: 'disconnect', member })
   }
 
   /** From here on the tokens are worth nothing: sessions that have one end, and nothing that is stored later reaches them. @throws BridgeError invalid_revocation */
   async revoke(publisher: Publisher, request: RevocationRequest): Promise<Revoked> {
     requireScope(publisher, 'admin')
+    requireAllRooms(publisher)
     const entry = this.#toRevocation(request)
     const [{ position } = { position: this.#log.head() }] = await this.#append([entry])
     const { id, expiresAt } = this.#delivery.revocations.get(entry.revocation.id) ?? entry.revocation
@@ -147,6 +153,7 @@ export class Hub {
   /** The tokens are good again, as far as they are in themselves. Returns the offset. @throws BridgeError not_found */
   async liftRevocation(publisher: Publisher, id: string): Promise<string> {
     requireScope(publisher, 'admin')
+    requireAllRooms(publisher)
     if (this.#delivery.revocations.get(id) === undefined) throw new BridgeError('not_found', `there is no revocation ${id}`)
     return this.#control({ kind: 'revocation-lifted', id })
   }
@@ -154,16 +161,19 @@ export class Hub {
   /** The revocations that are in force or have not been forgotten yet, in order; `after`: the position where a page ended. */
   revocations(publisher: Publisher, after: number, limit: number): ReturnType<Revocations['page']> {
     requireScope(publisher, 'admin')
+    requireAllRooms(publisher)
     return this.#delivery.revocations.page(after, limit)
   }
 
   sessionsOfUser(publisher: Publisher, user: string): readonly SessionInfo[] {
     requireScope(publisher, 'read')
+    requireAllRooms(publisher)
     return [...this.#delivery.presence.ofUser(user)].map(toSessionInfo)
   }
 
   usersInRoom(publisher: Publisher, room: string): { readonly sessions: number; readonly users: readonly string[] } {
     requireScope(publisher, 'read')
+    requireRoom(publisher, room)
     const sessions = this.#delivery.presence.inRoom(room)
     return { sessions: sessions.size, users: [...new Set([...sessions].map((session) => session.identity.user))] }
   }
@@ -179,6 +189,8 @@ export class Hub {
     limit: number,
   ): { readonly events: readonly Stored<EventEntry>[]; readonly next: string } {
     requireScope(publisher, 'read')
+    if (stream.startsWith('room:')) requireRoom(publisher, stream.slice('room:'.length))
+    else requireAllRooms(publisher)
     const position = after === undefined ? this.#log.first() - 1 : this.#log.positionOf(after)
     if (position === undefined) throw new BridgeError('gap')
     const reading = this.#log.read(position, [stream], limit)
