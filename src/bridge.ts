@@ -6,7 +6,6 @@ import { parse } from 'yaml'
 import { AmqpIngress } from './amqp/ingress.ts'
 import { createMessageParser } from './amqp/message.ts'
 import { createAmqpJournal } from './amqp-journal.ts'
-import type { IssuerOptions } from './auth/issuer.ts'
 import { createTokenVerifier } from './auth/tokens.ts'
 import type { Config } from './config/config.ts'
 import { createDraftParser } from './core/draft.ts'
@@ -26,9 +25,6 @@ const requestGraceMs = 5000
 
 /** How often rooms of sessions that are gone for good are forgotten. */
 const sweepMs = 30_000
-
-/** How long a login token may be valid. */
-const revocationAgeMs = 400 * 86_400_000
 
 /** A running bridge. */
 export interface Bridge {
@@ -56,7 +52,12 @@ export async function startBridge(config: Config, logger: Logger): Promise<Bridg
   try {
     const openapiText = await readFile(new URL('../openapi.yaml', import.meta.url), 'utf8')
     const openapi: object = parse(openapiText)
-    const verifier = createTokenVerifier({ issuers: issuersOf(config), reservedAudiences: [], now: Date.now, onFailure })
+    const verifier = createTokenVerifier({
+      issuers: config.jwt.issuers,
+      reservedAudiences: [...(config.http.serviceJwt ? [config.http.serviceJwt.audience] : [])],
+      now: Date.now,
+      onFailure,
+    })
     releasers.push(async () => verifier.close())
     verifier.start()
 
@@ -71,7 +72,7 @@ export async function startBridge(config: Config, logger: Logger): Promise<Bridg
       newId: randomUUID,
       retentionAgeMs: config.log.retentionAgeMs,
       maxRoomsPerSession: config.gateway.roomsPerSession,
-      revocationAgeMs,
+      revocationAgeMs: config.jwt.revocationAgeMs,
       clockToleranceMs: config.jwt.clockToleranceMs,
     })
     const sweeper = setInterval(() => {
@@ -125,10 +126,8 @@ export async function startBridge(config: Config, logger: Logger): Promise<Bridg
     releasers.push(() => closeServer(ingress))
 
     const gateway = new Gateway({
-      forward: [],
-      refusalsPerIp: 50,
-      trustedProxies: [],
       ...config.gateway,
+      forward: config.backend?.forward ?? [],
       hub,
       login: async ({ token }) => {
         if (token === undefined) throw new BridgeError('token_missing')
@@ -171,14 +170,6 @@ export async function startBridge(config: Config, logger: Logger): Promise<Bridg
     await release()
     throw error
   }
-}
-
-/** Until the configuration names several. */
-function issuersOf({ jwt: { issuer, audience, keys, ...jwt } }: Config): readonly IssuerOptions[] {
-  const one = { authorizedParties: [], types: [], requiredClaims: [], numericStringDates: false, roomTemplates: [], ...jwt }
-  const issuers = issuer === undefined ? [] : [issuer]
-  const audiences = audience === undefined ? [] : [audience]
-  return [{ ...one, name: 'login', keys: [{ kind: 'fixed', keys }], issuers, audiences }]
 }
 
 async function listen(server: Server, name: string, { host, port }: { readonly host: string; readonly port: number }): Promise<void> {

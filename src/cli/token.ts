@@ -22,22 +22,25 @@ the claims that the configuration asks for. With a public key only the applicati
   TOKEN=$(sidecast token --user 42 --rooms news) && sidecast verify-token "$TOKEN"`,
   async run({ args, env, cwd }) {
     const call = parseCall(args, { texts: ['user', 'rooms', 'ttl'] })
-    const config = loadConfig({ args: call.configArgs, env, cwd }).jwt
+    const { signing } = loadConfig({ args: call.configArgs, env, cwd }).jwt
     refuseWords(call.words)
     const user = call.text('user')
     if (user === undefined) throw misuse('--user is missing: sidecast token --user 42')
-    if (config.signing === undefined) throw misuse('a public key cannot sign: ask your application for a token, or configure SIDECAST_JWT_SECRET')
+    if (signing === undefined) throw misuse('a public key cannot sign: ask your application for a token, or configure SIDECAST_JWT_SECRET')
+    const { issuer } = signing
     const rooms = splitList(call.text('rooms') ?? '')
     const issuedAt = Math.floor(Date.now() / 1000)
-    const [userClaim = 'sub'] = config.userClaims
+    const [userClaim = 'sub'] = issuer.userClaims
 
     const claims: Claims = { iat: issuedAt, exp: issuedAt + Math.ceil(parseTtl(call.text('ttl') ?? '1h') / 1000) }
-    if (config.issuer !== undefined) claims.iss = config.issuer
-    if (config.audience !== undefined) claims.aud = config.audience
+    const [iss] = issuer.issuers
+    const [aud] = issuer.audiences
+    if (iss !== undefined) claims.iss = iss
+    if (aud !== undefined) claims.aud = aud
     put(claims, userClaim, user)
-    if (rooms.length > 0) put(claims, config.roomsClaim, rooms)
-    checkClaims(() => toIdentity(claims, config))
-    console.log(jwt.sign(claims, config.signing.secret, { algorithm: config.signing.algorithm }))
+    if (rooms.length > 0) put(claims, issuer.roomsClaim, rooms)
+    checkClaims(() => toIdentity(claims, issuer))
+    console.log(jwt.sign(claims, signing.secret, { algorithm: signing.algorithm }))
     return 0
   },
 }

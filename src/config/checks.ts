@@ -1,6 +1,4 @@
 import { hash } from 'node:crypto'
-import { parseSecret, type VerifyKey } from '../auth/keys.ts'
-import { BridgeError } from '../errors.ts'
 import type { Values, VariableName } from './reference.ts'
 
 /** Variables that are each well written but cannot go together. `also`: the others that are involved. */
@@ -8,66 +6,43 @@ export interface Contradiction {
   readonly name: VariableName
   readonly also?: readonly VariableName[]
   readonly detail: string
+  /** Whether it holds also when one of the others cannot be read. */
+  readonly certain?: boolean
 }
 
-export interface KeyCheck {
-  readonly keys: readonly VerifyKey[]
-  readonly contradictions: readonly Contradiction[]
-}
-
-export const besidePublicKey = 'stands beside SIDECAST_JWT_PUBLIC_KEY, and they exclude each other: give the one that your issuer signs with'
-
-const keyVariables = ['JWT_SECRET', 'JWT_SECRET_ENCODING', 'JWT_PUBLIC_KEY'] as const
-
-/** The keys that verify login tokens, and what is wrong with them. */
-export function checkKeys(values: Values): KeyCheck {
-  const { JWT_SECRET: secret, JWT_SECRET_ENCODING: encoding, JWT_PUBLIC_KEY: publicKeys = [] } = values
-  const refused = (detail: string): KeyCheck => ({ keys: [], contradictions: [{ name: 'JWT_SECRET', also: keyVariables, detail }] })
-  // Two ways to sign at once is how a public key ends up verifying what was "signed" with itself (RFC 8725 3.1).
-  if (secret !== undefined && publicKeys.length > 0) return refused(besidePublicKey)
-  if (secret === undefined) {
-    return publicKeys.length > 0
-      ? { keys: publicKeys, contradictions: [] }
-      : refused('is needed, or SIDECAST_JWT_PUBLIC_KEY: the key of your application that login tokens are verified with')
-  }
-  try {
-    return { keys: [parseSecret(secret, encoding)], contradictions: [] }
-  } catch (error) {
-    if (error instanceof BridgeError) return refused(error.message)
-    throw error
-  }
-}
-
-/** What cannot go together. `keys`: as `checkKeys` returned them. */
-export function checkTogether(values: Values, keys: readonly VerifyKey[]): readonly Contradiction[] {
+/** What cannot go together but for the issuers of tokens. */
+export function checkTogether(values: Values, has: (name: VariableName) => boolean): readonly Contradiction[] {
   return [
-    checkAlgorithms(values, keys),
-    checkSharedSecret(values),
     checkCookie(values),
     checkListeners(values),
     checkMetrics(values),
+    ...checkBackend(values, has),
     ...checkAmqp(values),
     ...checkSizes(values),
   ].filter((contradiction) => contradiction !== undefined)
 }
 
-/** Whoever holds the key of one side must not be able to act on the other. */
-function checkSharedSecret({ JWT_SECRET: secret, API_KEYS: keys = [] }: Values): Contradiction | undefined {
-  if (secret === undefined) return undefined
-  const digest = hash('sha256', secret, 'buffer')
-  const shared = keys.find(({ sha256 }) => sha256.equals(digest))
-  const detail = `is also the API key ${shared?.name}: whoever may publish could sign logins. Give each its own (openssl rand -base64 48)`
-  return shared === undefined ? undefined : { name: 'JWT_SECRET', also: ['API_KEYS'], detail }
+/** A secret that somebody holds. `what`: what can be done with it. */
+export interface HeldSecret {
+  readonly name: VariableName
+  /** Within the variable: `the API key shop`. */
+  readonly as: string
+  /** SHA-256 of its text and of its bytes, as far as they are known. */
+  readonly digests: readonly Uint8Array[]
 }
 
-function checkAlgorithms({ JWT_ALGORITHMS: wanted = [] }: Values, keys: readonly VerifyKey[]): Contradiction | undefined {
-  const possible = keys.flatMap(({ algorithms }) => algorithms)
-  const unserved = wanted.filter((algorithm) => !possible.includes(algorithm))
-  if (keys.length === 0 || unserved.length === 0) return undefined
-  const detail = unserved.every((algorithm) => algorithm.startsWith('HS'))
-    ? `holds ${unserved.join(', ')} together with a public key, with which everybody could then sign: leave out HS*`
-    : `holds ${unserved.join(', ')}, which no configured key can verify: the keys can verify ${[...new Set(possible)].join(', ')}`
-  return { name: 'JWT_ALGORITHMS', also: keyVariables, detail }
+export const digestsOf = (...forms: readonly (string | Uint8Array)[]): readonly Uint8Array[] => forms.map((form) => hash('sha256', form, 'buffer'))
+
+/** Whoever holds the key of one side must not be able to act on the other. */
+export function checkSharedSecrets(held: readonly HeldSecret[]): readonly Contradiction[] {
+  return held.flatMap((secret, index) => {
+    const shared = held
+      .slice(index + 1)
+      .find((other) => other.name !== secret.name && other.digests.some((digest) => secret.digests.some((own) => Buffer.from(own).equals(digest))))
+    if (shared === undefined) return []
+    const detail = `is also ${shared.as}: whoever holds one could act as the other. Give each its own (openssl rand -base64 48)`
+    return [{ name: secret.name, also: [shared.name], detail }]
+  })
 }
 
 function checkCookie({ TOKEN_SOURCES: sources, ALLOWED_ORIGINS: origins = [] }: Values): Contradiction | undefined {
@@ -78,6 +53,45 @@ function checkCookie({ TOKEN_SOURCES: sources, ALLOWED_ORIGINS: origins = [] }: 
     also: ['ALLOWED_ORIGINS'],
     detail: 'holds a cookie, which any page could make the browser send: set SIDECAST_ALLOWED_ORIGINS',
   }
+}
+
+function checkBackend(values: Values, has: (name: VariableName) => boolean): readonly Contradiction[] {
+  const { AUTHORIZE_CONNECT_URL: connect, AUTHORIZE_ROOMS_URL: rooms, INTROSPECTION_URL: introspection } = values
+  const urls = (['AUTHORIZE_CONNECT_URL', 'AUTHORIZE_ROOMS_URL'] as const).filter((name) => has(name))
+  const useless = (names: readonly VariableName[], url: string): readonly Contradiction[] =>
+    names.filter(has).map((name) => ({ name, detail: `is of no use without ${url}: set that, or leave this out` }))
+  const missing = (names: readonly VariableName[], by: VariableName): readonly Contradiction[] =>
+    names.filter((name) => !has(name)).map((name) => ({ name, also: [by], detail: `is needed with SIDECAST_${by}` }))
+  const [asked] = urls
+  return [
+    ...(asked === undefined
+      ? useless(['AUTHORIZE_SECRET', 'AUTHORIZE_FORWARD'], 'SIDECAST_AUTHORIZE_CONNECT_URL or SIDECAST_AUTHORIZE_ROOMS_URL')
+      : has('AUTHORIZE_SECRET')
+        ? []
+        : [
+            {
+              name: 'AUTHORIZE_SECRET',
+              also: urls,
+              detail: `is needed with SIDECAST_${asked}: without it anybody could ask your application in the name of the bridge (echo "whsec_$(openssl rand -base64 32)" makes one)`,
+            } as const,
+          ]),
+    ...(introspection === undefined
+      ? useless(['INTROSPECTION_CLIENT_ID', 'INTROSPECTION_CLIENT_SECRET'], 'SIDECAST_INTROSPECTION_URL')
+      : missing(['INTROSPECTION_CLIENT_ID', 'INTROSPECTION_CLIENT_SECRET'], 'INTROSPECTION_URL')),
+    ...(connect !== undefined || rooms !== undefined ? checkForward(values) : []),
+  ]
+}
+
+function checkForward({ AUTHORIZE_FORWARD: forward = [], ALLOWED_ORIGINS: origins = [] }: Values): readonly Contradiction[] {
+  // As for a token in a cookie: the cookies of a visitor would speak for whatever page the visitor looks at.
+  if (!forward.includes('cookie') || origins.length > 0) return []
+  return [
+    {
+      name: 'AUTHORIZE_FORWARD',
+      also: ['ALLOWED_ORIGINS'],
+      detail: 'holds cookie, which any page could make the browser send: set SIDECAST_ALLOWED_ORIGINS',
+    },
+  ]
 }
 
 function checkListeners(values: Values): Contradiction | undefined {

@@ -1,33 +1,51 @@
-import type { KeyObject } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
-import type { TokenAlgorithm, VerifyKey } from '../auth/keys.ts'
+import type { ClaimOptions } from '../auth/claims.ts'
+import type { IssuerOptions } from '../auth/issuer.ts'
 import { BridgeError } from '../errors.ts'
-import { besidePublicKey, type Contradiction, checkKeys, checkTogether } from './checks.ts'
+import { type Contradiction, checkSharedSecrets, checkTogether, digestsOf, type HeldSecret } from './checks.ts'
+import { toKey } from './entries.ts'
+import type { SigningKey as SecretSigner } from './issuers.ts'
+import { readLogins } from './logins.ts'
+import { readApiKeys, readSigningKeys } from './publishers.ts'
 import { defaultText, isSecret, referenceTable, schema, type Values, variableNames } from './reference.ts'
-import { type ConfigSources, type Problem, readSettings, type Setting } from './sources.ts'
-import type { ApiKey, Binding, TokenSource } from './values.ts'
+import { readServiceJwt, type ServiceJwtConfig } from './service-jwt.ts'
+import { type ConfigSources, entriesOf, type Problem, readSettings, type Setting, withoutLineEnd } from './sources.ts'
+import { type ApiKey, type Binding, parseApiKeys, type SigningKey, splitList, type TokenSource } from './values.ts'
 
 export { referenceTable }
 
-/** How login tokens are checked: the options of `createTokenVerifier` but for the clock. */
+/** How login tokens are checked. */
 interface JwtConfig {
-  readonly keys: readonly VerifyKey[]
-  /** Never empty. */
-  readonly algorithms: readonly TokenAlgorithm[]
-  readonly issuer?: string
-  readonly audience?: string
+  /** Empty when the application decides on logins, or introspection does. */
+  readonly issuers: readonly IssuerOptions[]
+  /** How the claims are read of what does not come from one of the issuers, such as an answer to an introspection. */
+  readonly claims: ClaimOptions
   readonly clockToleranceMs: number
-  readonly requireExp: boolean
-  readonly userClaims: readonly string[]
-  readonly roomsClaim: string
-  /** What signs development tokens; only a secret can. */
-  readonly signing?: { readonly secret: KeyObject; readonly algorithm: TokenAlgorithm }
+  /** How long a revocation has to be remembered. */
+  readonly revocationAgeMs: number
+  /** What signs development tokens, and whose tokens they are; only a secret can. */
+  readonly signing?: SecretSigner & { readonly issuer: IssuerOptions }
+}
+
+/** How the application is asked. */
+interface BackendConfig {
+  readonly connectUrl?: string
+  readonly roomsUrl?: string
+  /** There whenever one of these addresses is. */
+  readonly secret?: Uint8Array
+  readonly timeoutMs: number
+  readonly cacheMs: number
+  /** Names of headers, in lower case. */
+  readonly forward: readonly string[]
+  readonly introspection?: { readonly url: string; readonly clientId: string; readonly clientSecret: string }
 }
 
 /** Everything that can be configured, checked; one part for each part of the bridge. Durations in milliseconds, sizes in bytes, ports 0 for any free one. */
 export interface Config {
   readonly jwt: JwtConfig
+  /** Absent: the application is not asked. */
+  readonly backend?: BackendConfig
   /** The public listener. */
   readonly gateway: {
     readonly host: string
@@ -41,6 +59,12 @@ export interface Config {
     readonly pingIntervalMs: number
     readonly pingTimeoutMs: number
     readonly sessionsPerUser: number
+    /** Absent: any number. */
+    readonly connectionsPerIp?: number
+    /** A second; 0: any number. */
+    readonly refusalsPerIp: number
+    /** Addresses, ranges as CIDR, `loopback`, `private`. */
+    readonly trustedProxies: readonly string[]
     readonly roomsPerSession: number
     readonly maxBufferBytes: number
   }
@@ -49,6 +73,10 @@ export interface Config {
     readonly host: string
     readonly port: number
     readonly apiKeys: readonly ApiKey[]
+    /** Where they come from, when they were given as a file. `parse` throws BridgeError invalid_config. */
+    readonly apiKeysFile?: { readonly path: string; readonly parse: (text: string) => readonly ApiKey[] }
+    readonly signingKeys: readonly SigningKey[]
+    readonly serviceJwt?: ServiceJwtConfig
     readonly maxEventBytes: number
     readonly maxBatchBytes: number
     /** Whether the metrics need a key with the scope `read`. */
@@ -82,25 +110,83 @@ export interface Config {
 /** Reads, merges and checks everything. @throws BridgeError invalid_config: every problem, one a line, and in `errors` */
 export function loadConfig(sources: ConfigSources): Config {
   const { settings, problems: unreadable } = readSettings(sources)
-  const written = new Map([...settings].map(([name, { value }]) => [name, value]))
+  // Lists of maps are read by themselves.
+  const written = new Map([...settings].flatMap(([name, setting]) => (entriesOf(setting) === undefined ? [[name, setting.value] as const] : [])))
   const issues = schema.safeParse(Object.fromEntries(written)).error?.issues ?? []
   const wrong = issues.map(({ path, message }) => ({ name: String(path[0]), detail: message }))
   // The checks across variables go on with what is well written, so that everything is told at once.
   for (const { name } of wrong) written.delete(name)
-  const values = schema.parse(Object.fromEntries(written))
-  const broken = new Set([...unreadable, ...wrong].map(({ name }) => name.replace(/_FILE$/, '')))
-  const { keys, contradictions } = checkKeys(values)
-  // Also where one of them cannot be read: mending it would only lead to this.
-  if (['JWT_SECRET', 'JWT_PUBLIC_KEY'].every((name) => settings.has(name)) && wrong.some(({ name }) => name === 'JWT_PUBLIC_KEY'))
-    wrong.push({ name: 'JWT_SECRET', detail: besidePublicKey })
+  const apiKeys = readApiKeys(settings.get('API_KEYS'))
+  const signingKeys = readSigningKeys(settings.get('SIGNING_KEYS'))
+  const texts = schema.parse(Object.fromEntries(written))
+  const values: Values = {
+    ...texts,
+    ...(apiKeys === undefined ? {} : { API_KEYS: apiKeys.keys }),
+    ...(signingKeys === undefined ? {} : { SIGNING_KEYS: signingKeys.keys }),
+  }
+  const inMaps = [...(apiKeys?.problems ?? []), ...(signingKeys?.problems ?? [])]
+  const broken = new Set([...unreadable, ...inMaps, ...wrong].flatMap(({ name }) => [name, name.replace(/_FILE$/, '')]))
+  const logins = readLogins(settings, written, values)
+  const service = readServiceJwt(values, settings, logins.issuers)
   // What an unreadable file says about the others is not known.
-  const doubtful = ({ name, also = [] }: Contradiction): boolean => ['CONFIG', name, ...also].some((one) => broken.has(one))
-  const untrue = [...contradictions, ...checkTogether(values, keys)].filter((contradiction) => !doubtful(contradiction))
+  const doubtful = ({ name, also = [], certain = false }: Contradiction): boolean =>
+    ['CONFIG', name, ...(certain ? [] : also)].some((one) => broken.has(one) && !(certain && one === name))
+  const untrue = [
+    ...logins.contradictions,
+    ...service.contradictions,
+    ...checkSharedSecrets([...logins.secrets, ...service.secrets, ...secretsOf(values, settings)]),
+    ...checkTogether(values, (name) => settings.has(name)),
+  ].filter((contradiction) => !doubtful(contradiction))
 
-  const problems = [...unreadable, ...[...wrong, ...untrue].map(({ name, detail }) => ({ name, detail, origin: settings.get(name)?.origin }))]
+  const problems: readonly Problem[] = [
+    ...unreadable,
+    ...logins.problems,
+    ...inMaps,
+    ...[...wrong, ...untrue].map(({ name, detail }) => ({ name, detail, origin: settings.get(name)?.origin })),
+  ]
   if (problems.length > 0) throw invalid([...problems, ...unreadFile(sources, problems)])
   const directory = resolve(settings.get('DATA_DIR')?.folder ?? sources.cwd, values.DATA_DIR)
-  return toConfig(values, toJwtConfig(values, keys), directory)
+  const { issuers, claims, revocationAgeMs, signing } = logins
+  return {
+    jwt: { issuers, claims, revocationAgeMs, clockToleranceMs: values.JWT_CLOCK_TOLERANCE, ...(signing === undefined ? {} : { signing }) },
+    ...toBackendConfig(values),
+    gateway: toGatewayConfig(values),
+    http: { ...toHttpConfig(values, settings.get('API_KEYS')), ...(service.config === undefined ? {} : { serviceJwt: service.config }) },
+    ...toAmqpConfig(values),
+    log: {
+      directory,
+      durability: values.DURABILITY,
+      retentionAgeMs: values.RETENTION_AGE,
+      retentionEvents: values.RETENTION_EVENTS,
+      dedupeWindowMs: values.DEDUPE_WINDOW,
+    },
+    drainPeriodMs: values.DRAIN_PERIOD,
+    logLevel: values.LOG_LEVEL,
+  }
+}
+
+/** The secrets of publishers and of the calls to the application. */
+function secretsOf(
+  { API_KEYS: apiKeys = [], SIGNING_KEYS: signingKeys = [], AUTHORIZE_SECRET: secret, INTROSPECTION_CLIENT_SECRET: client }: Values,
+  settings: ReadonlyMap<string, Setting>,
+): readonly HeldSecret[] {
+  const text = (name: string): readonly string[] => [settings.get(name)?.value ?? ''].filter((value) => typeof value === 'string')
+  return [
+    ...apiKeys.map(({ name, sha256 }): HeldSecret => ({ name: 'API_KEYS', as: `the API key ${name}`, digests: [sha256] })),
+    ...signingKeys.map(
+      (key): HeldSecret => ({
+        name: 'SIGNING_KEYS',
+        as: `the signing key ${key.name}`,
+        digests: digestsOf(key.secret, `whsec_${Buffer.from(key.secret).toString('base64')}`),
+      }),
+    ),
+    ...(secret === undefined
+      ? []
+      : [{ name: 'AUTHORIZE_SECRET', as: 'SIDECAST_AUTHORIZE_SECRET', digests: digestsOf(secret, ...text('AUTHORIZE_SECRET')) } as const]),
+    ...(client === undefined
+      ? []
+      : [{ name: 'INTROSPECTION_CLIENT_SECRET', as: 'SIDECAST_INTROSPECTION_CLIENT_SECRET', digests: digestsOf(client) } as const]),
+  ]
 }
 
 /** What is missing may stand in a file that lies there and was not named. */
@@ -124,59 +210,55 @@ function invalid(problems: readonly Problem[]): BridgeError {
   return new BridgeError('invalid_config', `the configuration is not valid:\n${errors.map(({ detail }) => `  ${detail}`).join('\n')}`, { errors })
 }
 
-function toJwtConfig(values: Values, keys: readonly VerifyKey[]): JwtConfig {
-  const { JWT_ISSUER: issuer, JWT_AUDIENCE: audience } = values
-  const algorithms = values.JWT_ALGORITHMS ?? [...new Set(keys.flatMap((key) => key.algorithms))]
-  const [secret] = keys.map(({ key }) => key).filter(({ type }) => type === 'secret')
-  const [algorithm] = algorithms
+function toBackendConfig(values: Values): Pick<Config, 'backend'> {
+  const { AUTHORIZE_CONNECT_URL: connectUrl, AUTHORIZE_ROOMS_URL: roomsUrl, AUTHORIZE_SECRET: secret } = values
+  const { INTROSPECTION_URL: url, INTROSPECTION_CLIENT_ID: clientId, INTROSPECTION_CLIENT_SECRET: clientSecret } = values
+  if (connectUrl === undefined && roomsUrl === undefined && url === undefined) return {}
   return {
-    keys,
-    algorithms,
-    ...(issuer === undefined ? {} : { issuer }),
-    ...(audience === undefined ? {} : { audience }),
-    clockToleranceMs: values.JWT_CLOCK_TOLERANCE,
-    requireExp: values.JWT_REQUIRE_EXP,
-    userClaims: values.JWT_USER_CLAIM,
-    roomsClaim: values.JWT_ROOMS_CLAIM,
-    ...(secret === undefined || algorithm === undefined ? {} : { signing: { secret, algorithm } }),
+    backend: {
+      ...(connectUrl === undefined ? {} : { connectUrl }),
+      ...(roomsUrl === undefined ? {} : { roomsUrl }),
+      ...(secret === undefined ? {} : { secret }),
+      timeoutMs: values.AUTHORIZE_TIMEOUT,
+      cacheMs: values.AUTHORIZE_CACHE,
+      forward: values.AUTHORIZE_FORWARD ?? [],
+      ...(url === undefined || clientId === undefined || clientSecret === undefined ? {} : { introspection: { url, clientId, clientSecret } }),
+    },
   }
 }
 
-function toConfig(values: Values, jwt: JwtConfig, directory: string): Config {
+function toGatewayConfig(values: Values): Config['gateway'] {
+  const { CONNECTIONS_PER_IP: connectionsPerIp } = values
   return {
-    jwt,
-    gateway: {
-      host: values.PUBLIC_HOST,
-      port: values.PUBLIC_PORT,
-      tokenSources: values.TOKEN_SOURCES,
-      allowedOrigins: values.ALLOWED_ORIGINS ?? [],
-      transports: values.TRANSPORTS,
-      serveClient: values.SERVE_CLIENT,
-      connectTimeoutMs: values.CONNECT_TIMEOUT,
-      pingIntervalMs: values.PING_INTERVAL,
-      pingTimeoutMs: values.PING_TIMEOUT,
-      sessionsPerUser: values.SESSIONS_PER_USER,
-      roomsPerSession: values.ROOMS_PER_SESSION,
-      maxBufferBytes: values.MAX_BUFFER,
-    },
-    http: {
-      host: values.PRIVATE_HOST,
-      port: values.PRIVATE_PORT,
-      apiKeys: values.API_KEYS ?? [],
-      maxEventBytes: values.MAX_EVENT_SIZE,
-      maxBatchBytes: values.MAX_BATCH_SIZE,
-      metricsKey: values.METRICS_KEY,
-    },
-    ...toAmqpConfig(values),
-    log: {
-      directory,
-      durability: values.DURABILITY,
-      retentionAgeMs: values.RETENTION_AGE,
-      retentionEvents: values.RETENTION_EVENTS,
-      dedupeWindowMs: values.DEDUPE_WINDOW,
-    },
-    drainPeriodMs: values.DRAIN_PERIOD,
-    logLevel: values.LOG_LEVEL,
+    host: values.PUBLIC_HOST,
+    port: values.PUBLIC_PORT,
+    tokenSources: values.TOKEN_SOURCES,
+    allowedOrigins: values.ALLOWED_ORIGINS ?? [],
+    transports: values.TRANSPORTS,
+    serveClient: values.SERVE_CLIENT,
+    connectTimeoutMs: values.CONNECT_TIMEOUT,
+    pingIntervalMs: values.PING_INTERVAL,
+    pingTimeoutMs: values.PING_TIMEOUT,
+    sessionsPerUser: values.SESSIONS_PER_USER,
+    ...(connectionsPerIp === undefined ? {} : { connectionsPerIp }),
+    refusalsPerIp: values.REFUSALS_PER_IP,
+    trustedProxies: values.TRUSTED_PROXIES ?? [],
+    roomsPerSession: values.ROOMS_PER_SESSION,
+    maxBufferBytes: values.MAX_BUFFER,
+  }
+}
+
+function toHttpConfig(values: Values, apiKeys: Setting | undefined): Omit<Config['http'], 'serviceJwt'> {
+  const path = apiKeys?.path
+  return {
+    host: values.PRIVATE_HOST,
+    port: values.PRIVATE_PORT,
+    apiKeys: values.API_KEYS ?? [],
+    ...(path === undefined ? {} : { apiKeysFile: { path, parse: (text: string) => parseApiKeys(splitList(withoutLineEnd(text))) } }),
+    signingKeys: values.SIGNING_KEYS ?? [],
+    maxEventBytes: values.MAX_EVENT_SIZE,
+    maxBatchBytes: values.MAX_BATCH_SIZE,
+    metricsKey: values.METRICS_KEY,
   }
 }
 
@@ -204,6 +286,12 @@ export function maskedConfig(sources: ConfigSources): string {
   const { settings } = readSettings(sources)
   const lines = variableNames.flatMap((name) => {
     const setting = settings.get(name)
+    const entries = entriesOf(setting)
+    if (entries !== undefined)
+      return entries.flatMap(({ place, fields }) => [
+        `SIDECAST_${name}  # ${place}`,
+        ...[...fields].map(([field, { value }]) => `  ${toKey(field)}=${/^(SECRET|KEY|SHA256)$/.test(field) ? mask : [value].flat().join(',')}`),
+      ])
     const value = setting === undefined ? defaultText(name) : isSecret(name) ? masked(name, setting.value) : [setting.value].flat().join(',')
     return value === undefined ? [] : [`SIDECAST_${name}=${value}  # ${setting?.origin.text ?? 'default'}`]
   })
@@ -212,7 +300,7 @@ export function maskedConfig(sources: ConfigSources): string {
 
 /** Of keys to the ingress the names and scopes are worth seeing. */
 function masked(name: string, value: Setting['value']): string {
-  if (name !== 'API_KEYS') return mask
-  const keys = schema.shape.API_KEYS.safeParse(value).data ?? []
+  if (name !== 'API_KEYS' && name !== 'SIGNING_KEYS') return mask
+  const keys = schema.shape[name].safeParse(value).data ?? []
   return keys.map((key) => `${key.name}:${mask}:${key.scopes.join('+')}`).join(',') || mask
 }

@@ -27,10 +27,14 @@ function reasonOf(error: unknown): string {
   }
 }
 
-/** One value of a file and the keys that lead to it; `value` is undefined where something else than texts stands. */
-interface YamlEntry {
+/** One value of a file and the keys that lead to it. `value`: for a list of maps the entries of each; undefined where something else stands. */
+export interface YamlEntry {
   readonly keys: readonly string[]
-  readonly value: string | readonly string[] | undefined
+  readonly value: string | readonly string[] | readonly YamlMap[] | undefined
+}
+
+interface YamlMap {
+  readonly entries: readonly YamlEntry[]
 }
 
 export type Yaml = { readonly readable: true; readonly entries: readonly YamlEntry[] } | { readonly readable: false; readonly reason: string }
@@ -65,6 +69,12 @@ const isText = (value: unknown): value is string => typeof value === 'string'
 function* flatten(node: unknown, keys: readonly string[]): Iterable<YamlEntry> {
   // What YAML writes for "nothing" counts as empty.
   if (isText(node)) yield { keys, value: node === '~' || node === 'null' ? '' : node }
-  else if (Array.isArray(node)) yield { keys, value: node.every(isText) ? node : undefined }
+  else if (Array.isArray(node)) yield { keys, value: listOf(node) }
   else if (typeof node === 'object' && node !== null) for (const [key, value] of Object.entries(node)) yield* flatten(value, [...keys, key])
+}
+
+function listOf(items: readonly unknown[]): YamlEntry['value'] {
+  if (items.every(isText)) return items
+  const isMaps = items.every((item) => typeof item === 'object' && item !== null && !Array.isArray(item))
+  return isMaps ? items.map((item) => ({ entries: [...flatten(item, [])] })) : undefined
 }

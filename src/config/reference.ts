@@ -1,5 +1,8 @@
 import { z } from 'zod'
 import { algorithms, parsePublicKeys, secretEncodings } from '../auth/keys.ts'
+import { presetNames } from '../auth/presets.ts'
+import { parseRoomTemplate } from '../auth/room-templates.ts'
+import { scopes } from '../core/access.ts'
 import { BridgeError } from '../errors.ts'
 import {
   parseApiKeys,
@@ -9,18 +12,29 @@ import {
   parseCertificates,
   parseChoices,
   parseDuration,
+  parseHeaderName,
   parseHost,
+  parseHttpUrl,
   parseInteger,
+  parseIssuer,
+  parseOidcIssuer,
   parseOrigin,
+  parsePatterns,
+  parseProxy,
+  parsePublisherName,
+  parseRequiredClaim,
+  parseSigningKeys,
   parseSize,
   parseTokenSource,
+  parseWebhookSecret,
   splitList,
+  splitTemplates,
 } from './values.ts'
 
 const text = z.string({ error: 'takes one value, not a list' })
-const texts = z
-  .union([text.transform(splitList), z.array(z.string())])
-  .refine((items) => items.length > 0, { error: 'is empty: give a value or leave it out' })
+const listBy = (split: (text: string) => readonly string[]) =>
+  z.union([text.transform(split), z.array(z.string())]).refine((items) => items.length > 0, { error: 'is empty: give a value or leave it out' })
+const texts = listBy(splitList)
 
 /** A step of a schema that parses by a function which throws BridgeErrors. */
 function by<In, Out>(parse: (value: In) => Out): (value: In, context: z.RefinementCtx) => Out {
@@ -47,8 +61,73 @@ const brokerName = text.transform(by(parseBrokerName))
 // Environment files cannot hold line ends; neither PEM nor base64 has a backslash of its own.
 const publicKeys = text.transform(by((value) => parsePublicKeys(value.replaceAll('\\n', '\n'))))
 
+const url = text.transform(by(parseHttpUrl))
+const oidcIssuer = text.transform(by(parseOidcIssuer))
+const secretEncoding = choice(secretEncodings).prefault('utf8')
+const itemsBy = <T>(parse: (item: string) => T) => texts.transform(by((items) => items.map(parse)))
+
 // Node's timers overflow beyond 24.8 days and would fire at once.
 const longestTimer = '24d'
+
+/** What is said of one issuer of login tokens: `SIDECAST_JWT_…`, or an entry of `jwt.issuers` in a configuration file. */
+const issuer = {
+  SECRET: text
+    .optional()
+    .describe(
+      'The secret that signs the login tokens (HS256, HS384, HS512); at least 32 bytes. One source of keys is required: this, `SIDECAST_JWT_PUBLIC_KEY`, `SIDECAST_JWT_JWKS_URL`, `SIDECAST_JWT_OIDC_ISSUER` or `SIDECAST_JWT_JWKS_FILE`. Its `_FILE` is watched.',
+    ),
+  SECRET_ENCODING: secretEncoding.describe(
+    'How the text of the secret stands for its bytes: `utf8`, `base64`, `base64url`, `hex`. Java libraries usually decode base64, PHP libraries take the text as it is.',
+  ),
+  PUBLIC_KEY: publicKeys
+    .optional()
+    .describe(
+      'The public key, or several one after the other, as PEM (public key or certificate; RSA, P-256, P-384, P-521, Ed25519). `\\n` may stand for a line end. Its `_FILE` is watched.',
+    ),
+  JWKS_URL: url.optional().describe('Where the issuer publishes its keys (JWKS). Fetched again when they change; the last good ones are kept.'),
+  OIDC_ISSUER: oidcIssuer
+    .optional()
+    .describe(
+      'The issuer of OpenID Connect, whose discovery document says where its keys are; `iss` must be it unless `SIDECAST_JWT_ISSUER` says otherwise.',
+    ),
+  JWKS_FILE: text.optional().describe('A file that holds a JWKS, also with secrets (`oct`). Watched.'),
+  PRESET: choice(presetNames)
+    .optional()
+    .describe(`What is usual with an issuer: ${presetNames.map((name) => `\`${name}\``).join(', ')}. Whatever else is set wins over it.`),
+  ALGORITHMS: choices(algorithms)
+    .optional()
+    .describe(
+      'The algorithms that are accepted; each must be one of a configured key. Unset: all of the configured keys. HS\\* never goes with public keys, `none` never.',
+    ),
+  ISSUER: itemsBy(parseIssuer)
+    .optional()
+    .describe('List: what `iss` may be, exactly, or beginning so where a `*` stands at the end (`https://shop.example.com/*`). Unset: not checked.'),
+  AUDIENCE: texts.optional().describe('List: `aud` must be or contain one of them. Unset: not checked.'),
+  AUTHORIZED_PARTY: texts.optional().describe('List: what `azp`, or else `client_id`, may be. Unset: not checked.'),
+  TYPE: texts.optional().describe('List: what the header `typ` may be, such as `at+jwt`. Unset: not checked.'),
+  REQUIRED_CLAIMS: itemsBy(parseRequiredClaim)
+    .optional()
+    .describe(
+      'List of claims that must be there, by their path: `token_use=access`, `tenant`. They tell login tokens from others that the same key signs.',
+    ),
+  REQUIRE_EXP: truth.prefault('true').describe('Whether a token without `exp` is refused.'),
+  MAX_LIFE: duration('1s', '3650d').optional().describe('How long a token may live, from `iat` to `exp`. Unset: as long as it says.'),
+  NUMERIC_STRING_DATES: truth.prefault('false').describe('Whether `exp`, `nbf` and `iat` may be texts of digits, as firebase/php-jwt takes them.'),
+  USER_CLAIM: texts
+    .prefault('sub')
+    .describe('List: the claim that holds the user; the first present one wins. Dots go into objects: `data.user.id`.'),
+  ROOMS_CLAIM: text
+    .prefault('rooms')
+    .describe(
+      'The claim that lists rooms. Exact names are joined at connect; with `*` (one segment) or a final `**` (the rest) it allows joining on request.',
+    ),
+  ROOM_TEMPLATES: listBy(splitTemplates)
+    .transform(by((items) => items.map((item) => parseRoomTemplate(item).text)))
+    .optional()
+    .describe(
+      'List: rooms that are joined at connect, made of other claims: `role:{roles[]}` for each of a list, `scope:{scope[ ]}` for each word of a text, `tenant:{tenant}`; `{user}` is the user. `user:{user}` is always joined.',
+    ),
+}
 
 /** Every variable, in the order in which it is documented. */
 const groups = {
@@ -61,44 +140,63 @@ const groups = {
     PRIVATE_PORT: port.prefault('3001').describe('The port of the private listener. `0`: any free one.'),
   },
   'Login tokens': {
-    JWT_SECRET: text
+    JWT_SECRET: issuer.SECRET,
+    JWT_SECRET_ENCODING: issuer.SECRET_ENCODING,
+    JWT_PUBLIC_KEY: issuer.PUBLIC_KEY,
+    JWT_JWKS_URL: issuer.JWKS_URL,
+    JWT_OIDC_ISSUER: issuer.OIDC_ISSUER,
+    JWT_JWKS_FILE: issuer.JWKS_FILE,
+    JWT_PRESET: issuer.PRESET,
+    JWT_ALGORITHMS: issuer.ALGORITHMS,
+    JWT_ISSUER: issuer.ISSUER,
+    JWT_AUDIENCE: issuer.AUDIENCE,
+    JWT_AUTHORIZED_PARTY: issuer.AUTHORIZED_PARTY,
+    JWT_TYPE: issuer.TYPE,
+    JWT_REQUIRED_CLAIMS: issuer.REQUIRED_CLAIMS,
+    JWT_REQUIRE_EXP: issuer.REQUIRE_EXP,
+    JWT_MAX_LIFE: issuer.MAX_LIFE,
+    JWT_NUMERIC_STRING_DATES: issuer.NUMERIC_STRING_DATES,
+    JWT_USER_CLAIM: issuer.USER_CLAIM,
+    JWT_ROOMS_CLAIM: issuer.ROOMS_CLAIM,
+    JWT_ROOM_TEMPLATES: issuer.ROOM_TEMPLATES,
+    JWT_CLOCK_TOLERANCE: duration('0s', '1h').prefault('30s').describe('How far the clocks of issuers and bridge may differ.'),
+    JWT_ISSUERS: z
+      .array(z.unknown())
       .optional()
       .describe(
-        'The secret that signs the login tokens (HS256, HS384, HS512); at least 32 bytes. This or `SIDECAST_JWT_PUBLIC_KEY` is required, not both.',
+        'In a configuration file only: several issuers, each with a `name` and settings of its own (`jwt.issuers: [{ name, issuer, jwksUrl, … }]`, the names above without `JWT_`).',
       ),
-    JWT_SECRET_ENCODING: choice(secretEncodings)
-      .prefault('utf8')
-      .describe(
-        'How the text of the secret stands for its bytes: `utf8`, `base64`, `base64url`, `hex`. Java libraries usually decode base64, PHP libraries take the text as it is.',
-      ),
-    JWT_PUBLIC_KEY: publicKeys
-      .optional()
-      .describe(
-        'The public key, or several one after the other, as PEM (public key or certificate; RSA, P-256, P-384, P-521). `\\n` may stand for a line end.',
-      ),
-    JWT_ALGORITHMS: choices(algorithms)
-      .optional()
-      .describe(
-        'The algorithms that are accepted; each must be one of a configured key. Unset: all of the configured keys. HS\\* never goes with public keys, `none` never.',
-      ),
-    JWT_ISSUER: text.optional().describe('What `iss` must be. Unset: not checked.'),
-    JWT_AUDIENCE: text.optional().describe('What `aud` must be or contain. Unset: not checked.'),
-    JWT_CLOCK_TOLERANCE: duration('0s', '1h').prefault('30s').describe('How far the clocks of issuer and bridge may differ.'),
-    JWT_REQUIRE_EXP: truth.prefault('true').describe('Whether a token without `exp` is refused.'),
-    JWT_USER_CLAIM: texts
-      .prefault('sub')
-      .describe('List: the claim that holds the user; the first present one wins. Dots go into objects: `data.user.id`.'),
-    JWT_ROOMS_CLAIM: text
-      .prefault('rooms')
-      .describe(
-        'The claim that lists rooms. Exact names are joined at connect; with `*` (one segment) or a final `**` (the rest) it allows joining on request.',
-      ),
+    REVOCATION_AGE: duration('1s', '3650d')
+      .prefault('400d')
+      .describe('How long a revocation is remembered where tokens have no `SIDECAST_JWT_MAX_LIFE`: at least as long as a token lives.'),
     TOKEN_SOURCES: texts
       .transform(by((items) => items.map(parseTokenSource)))
       .prefault('auth,header')
       .describe(
-        'List: where the token is looked for. `auth` (of the Socket.IO handshake), `header` (`Authorization: Bearer`), `cookie:NAME` (needs `SIDECAST_ALLOWED_ORIGINS`), `query:NAME` (addresses end up in logs).',
+        'List: where the token is looked for. `auth` (of the Socket.IO handshake), `header` (`Authorization: Bearer`), `cookie:NAME` (needs `SIDECAST_ALLOWED_ORIGINS`; `cookie:NAME+NAME2` for a token that is split over both), `query:NAME` (addresses end up in logs).',
       ),
+  },
+  'The application decides': {
+    AUTHORIZE_CONNECT_URL: url
+      .optional()
+      .describe('Asked for each login: your application says who it is, also without a login token (PHP sessions). Unset: tokens decide.'),
+    AUTHORIZE_ROOMS_URL: url.optional().describe('Asked when a session wants to join a room that its token does not open. Unset: then it may not.'),
+    AUTHORIZE_SECRET: text
+      .transform(by((value) => parseWebhookSecret(value)))
+      .optional()
+      .describe(
+        '`whsec_` and base64, at least 24 bytes: what these calls are signed with (Standard Webhooks), so that the application knows who asks.',
+      ),
+    AUTHORIZE_TIMEOUT: duration('50ms', '1m').prefault('2s').describe('How long an answer may take; later it is a no.'),
+    AUTHORIZE_CACHE: duration('0s', '1h').prefault('10s').describe('How long an answer holds for the same question.'),
+    AUTHORIZE_FORWARD: itemsBy(parseHeaderName)
+      .optional()
+      .describe('List: headers of the handshake that are sent along, such as `authorization,cookie`. Unset: none.'),
+    INTROSPECTION_URL: url
+      .optional()
+      .describe('Where the issuer says whether a token is in force (RFC 7662), for tokens that are no JWT. Unset: off.'),
+    INTROSPECTION_CLIENT_ID: text.optional().describe('Who the bridge is there.'),
+    INTROSPECTION_CLIENT_SECRET: text.optional().describe('And the secret that proves it.'),
   },
   Browsers: {
     ALLOWED_ORIGINS: texts
@@ -113,6 +211,15 @@ const groups = {
     PING_INTERVAL: duration('100ms', '1h').prefault('25s').describe('How often a silent connection is asked whether it is alive.'),
     PING_TIMEOUT: duration('100ms', '1h').prefault('20s').describe('How long the answer may take before the connection counts as lost.'),
     SESSIONS_PER_USER: integer(1, 1_000_000).prefault('100').describe('How many sessions one user may have open.'),
+    CONNECTIONS_PER_IP: integer(1, 1_000_000).optional().describe('How many connections one address may have open. Unset: any number.'),
+    REFUSALS_PER_IP: integer(0, 1_000_000)
+      .prefault('50')
+      .describe(
+        'How many refused handshakes a second one address may cause, ten times that at once, before it is refused without a look at its token. `0`: any number.',
+      ),
+    TRUSTED_PROXIES: itemsBy(parseProxy)
+      .optional()
+      .describe('List: proxies whose `X-Forwarded-For` is believed: addresses, ranges (`10.0.0.0/8`), `loopback`, `private`. Unset: none.'),
     ROOMS_PER_SESSION: integer(1, 1_000_000).prefault('1000').describe('How many rooms one session may be in.'),
     MAX_BUFFER: size('1kb', '1gb')
       .prefault('1mb')
@@ -125,8 +232,25 @@ const groups = {
       .transform(by(parseApiKeys))
       .optional()
       .describe(
-        'List of `name:key[:scope+scope]`. The key: at least 32 characters, or `sha256:` and the 64 hex digits of its SHA-256. Scopes: `publish`, `read`, `admin`; without scopes: `publish`. Unset: nobody can publish.',
+        'List of `name:key[:scope+scope]`. The key: at least 32 characters, or `sha256:` and the 64 hex digits of its SHA-256. Scopes: `publish`, `read`, `admin`; without scopes: `publish`. Two keys of one name are one publisher that changes its key. In a configuration file also maps: `name`, `key` or `sha256`, `scopes`, `rooms`, `events`.',
       ),
+    SIGNING_KEYS: texts
+      .transform(by(parseSigningKeys))
+      .optional()
+      .describe(
+        'List of `name:whsec_…[:scope+scope]`: who may sign requests instead of sending a key (Standard Webhooks). In a configuration file also maps: `name`, `secret`, `scopes`, `rooms`, `events`.',
+      ),
+    SERVICE_JWT_SECRET: text
+      .optional()
+      .describe('The secret that signs the tokens of services, which may publish by their scopes. Or a public key, or a JWKS.'),
+    SERVICE_JWT_SECRET_ENCODING: secretEncoding.describe('As for `SIDECAST_JWT_SECRET`.'),
+    SERVICE_JWT_PUBLIC_KEY: publicKeys.optional().describe('The public keys of the tokens of services, as PEM.'),
+    SERVICE_JWT_JWKS_URL: url.optional().describe('Where the issuer of the tokens of services publishes its keys.'),
+    SERVICE_JWT_ISSUER: text.optional().describe('What their `iss` must be. Unset: not checked.'),
+    SERVICE_JWT_AUDIENCE: text.optional().describe('What their `aud` must be or contain; required with them, and never an audience of login tokens.'),
+    SERVICE_JWT_SCOPE_CLAIM: text
+      .prefault('scope')
+      .describe('The claim that holds their scopes: a list, or a text of words. `publish`, `read` and `admin` count.'),
     MAX_EVENT_SIZE: size('1kb', '64mb')
       .prefault('256kb')
       .describe('The largest event: the body of `POST /v1/events`, a line of NDJSON, a message of RabbitMQ, or the `data` of one event in a batch.'),
@@ -189,6 +313,7 @@ const groups = {
 export const schema = z.object({
   ...groups.Listeners,
   ...groups['Login tokens'],
+  ...groups['The application decides'],
   ...groups.Browsers,
   ...groups.Publishing,
   ...groups.RabbitMQ,
@@ -202,7 +327,35 @@ export type Values = z.output<typeof schema>
 export const variableNames = schema.keyof().options
 
 /** Variables that can be given as the path of a file that holds them, under their name and `_FILE`. */
-export const secretNames = ['JWT_SECRET', 'JWT_PUBLIC_KEY', 'API_KEYS', 'AMQP_URL', 'AMQP_CA'] as const satisfies readonly VariableName[]
+export const secretNames = [
+  'JWT_SECRET',
+  'JWT_PUBLIC_KEY',
+  'AUTHORIZE_SECRET',
+  'INTROSPECTION_CLIENT_SECRET',
+  'API_KEYS',
+  'SIGNING_KEYS',
+  'SERVICE_JWT_SECRET',
+  'SERVICE_JWT_PUBLIC_KEY',
+  'AMQP_URL',
+  'AMQP_CA',
+] as const satisfies readonly VariableName[]
+
+/** What a configuration file may hold as a list of maps, and what nothing else than one can hold. */
+export const listNames = ['JWT_ISSUERS', 'API_KEYS', 'SIGNING_KEYS'] as const satisfies readonly VariableName[]
+export const fileOnlyNames = ['JWT_ISSUERS'] as const satisfies readonly VariableName[]
+
+/** The maps in these lists. */
+export const issuerSchema = z.object({ NAME: text.optional(), ...issuer })
+const publisher = {
+  NAME: text.transform(by(parsePublisherName)),
+  SCOPES: choices(scopes).prefault('publish'),
+  ROOMS: texts.transform(by(parsePatterns)).optional(),
+  EVENTS: texts.transform(by(parsePatterns)).optional(),
+}
+export const apiKeySchema = z.object({ ...publisher, KEY: text.optional(), SHA256: text.optional() })
+export const signingKeySchema = z.object({ ...publisher, SECRET: text.transform(by((value) => parseWebhookSecret(value))) })
+
+export type IssuerValues = z.output<typeof issuerSchema>
 
 export const isSecret = (name: string): boolean => secretNames.some((secret) => secret === name)
 

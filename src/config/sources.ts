@@ -1,6 +1,6 @@
 import { dirname, resolve } from 'node:path'
-import { readText, readYaml } from './file.ts'
-import { secretNames, variableNames } from './reference.ts'
+import { readText, readYaml, type YamlEntry } from './file.ts'
+import { fileOnlyNames, listNames, secretNames, variableNames } from './reference.ts'
 
 /** Where configuration comes from; flags over environment over file. */
 export interface ConfigSources {
@@ -13,12 +13,28 @@ export interface ConfigSources {
 /** One variable as it was written. `name` is without `SIDECAST_`; `folder` is what a relative path in the value starts from. */
 export interface Setting {
   readonly name: string
-  readonly value: string | readonly string[]
+  readonly value: string | readonly string[] | readonly Entry[]
   readonly origin: Origin
   readonly folder: string
+  /** The file that holds the value, when it was given as one. Absolute. */
+  readonly path?: string
 }
 
-interface Origin {
+/** One map in a list of a configuration file, such as an issuer; its settings by their names within it. */
+export interface Entry {
+  /** `sidecast.yaml:jwt.issuers[0]` */
+  readonly place: string
+  readonly fields: ReadonlyMap<string, Setting>
+}
+
+/** The maps that a setting consists of; undefined when it was written as text. */
+export function entriesOf(setting: Setting | undefined): readonly Entry[] | undefined {
+  const value: readonly unknown[] = Array.isArray(setting?.value) ? setting.value : []
+  const entries = value.filter((item): item is Entry => typeof item === 'object')
+  return entries.length === 0 ? undefined : entries
+}
+
+export interface Origin {
   readonly kind: 'flag' | 'environment' | 'file'
   /** As the operator finds it: `flag --jwt-secret`, `environment`, `sidecast.yaml:jwt.secret`. */
   readonly text: string
@@ -44,7 +60,7 @@ interface Reading {
 
 const toFlag = (name: string): string => `--${name.toLowerCase().replaceAll('_', '-')}`
 const known: readonly string[] = [...variableNames, ...secretNames.map((name) => `${name}_FILE`)]
-const unsupported = /^(REDIS_URL(_FILE)?|JWT_JWKS_URL|JWT_OIDC_ISSUER|JWT_PRESET|WORKERS)$/
+const unsupported = /^(REDIS_URL(_FILE)?|WORKERS)$/
 // The variables that Kubernetes sets in every pod for a Service whose name begins with "sidecast".
 const fromKubernetes = /(^|_)(SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$/
 // Not configuration of the bridge: the tests' services, and what `sidecast publish` talks to.
@@ -68,18 +84,20 @@ export function readSettings(sources: ConfigSources): Settings {
     if (problem !== undefined) problems.push({ name, origin, detail: problem })
     else given.set(name, setting)
   }
-  for (const secret of secretNames) readSecretFile(secret, given, problems)
+  for (const secret of secretNames) readSecretFile(secret, given, (name, origin, detail) => problems.push({ name, origin, detail }))
   given.delete('CONFIG')
   given.delete('WORKERS')
   return { settings: given, problems }
 }
 
 function nameProblem({ name, value, origin }: Setting): string | undefined {
+  if (origin.kind !== 'file' && fileOnlyNames.some((one) => one === name))
+    return `is a list that stands in a configuration file: ${name.toLowerCase().replace('_', '.')}`
   if (known.includes(name) || (name === 'CONFIG' && origin.kind !== 'file')) return undefined
   // One process is what this version runs.
   if (name === 'WORKERS' && value === '1') return undefined
   if (unsupported.test(name)) return 'is not supported by this version: remove it'
-  if (origin.kind === 'environment' && (fromKubernetes.test(name) || value.includes('tcp://')))
+  if (origin.kind === 'environment' && (fromKubernetes.test(name) || String(value).includes('tcp://')))
     return 'is not known: if Kubernetes set it for a Service of that name, give the pod enableServiceLinks: false'
   const bare = name.replace(/^SIDECAST_/, '')
   if (origin.kind !== 'environment' && bare !== name && known.includes(bare)) return `is not known: write it as ${spell(bare, origin.kind)}`
@@ -142,12 +160,38 @@ function fromFile({ value: path, origin, folder }: Setting): Reading {
   for (const { keys, value } of content.entries) {
     const name = keys.map(toVariable).join('_')
     const place: Origin = { kind: 'file', text: `${path}:${keys.join('.')}` }
-    if (value === undefined) problems.push({ name, origin: place, detail: 'must be one text or a list of texts' })
-    else if (settings.some((earlier) => earlier.name === name))
-      problems.push({ name, origin: place, detail: 'is given twice in this file, in two spellings' })
-    else settings.push({ name, value, origin: place, folder: dirname(file) })
+    const setting = { name, origin: place, folder: dirname(file) }
+    const isList = listNames.some((one) => one === name)
+    const problem = settings.some((earlier) => earlier.name === name) ? 'is given twice in this file, in two spellings' : undefined
+    if (problem !== undefined) problems.push({ name, origin: place, detail: problem })
+    else if (isTexts(value)) settings.push({ ...setting, value })
+    else if (value === undefined || !isList) problems.push({ name, origin: place, detail: notTexts })
+    else settings.push({ ...setting, value: value.map(({ entries }, index) => toEntry(setting, `${place.text}[${index}]`, entries, problems)) })
   }
   return { settings, problems }
+}
+
+const notTexts = 'must be one text or a list of texts'
+
+const isTexts = (value: YamlEntry['value']): value is string | readonly string[] =>
+  typeof value === 'string' || (Array.isArray(value) && value.every((item) => typeof item === 'string'))
+
+function toEntry(list: Pick<Setting, 'name' | 'folder'>, place: string, entries: readonly YamlEntry[], problems: Problem[]): Entry {
+  const fields = new Map<string, Setting>()
+  for (const { keys, value } of entries) {
+    const name = keys.map(toVariable).join('_')
+    const origin: Origin = { kind: 'file', text: `${place}.${keys.join('.')}` }
+    const problem = fields.has(name)
+      ? 'is given twice, in two spellings'
+      : !isTexts(value)
+        ? notTexts
+        : value.length === 0
+          ? 'is empty: give a value or leave it out'
+          : undefined
+    if (problem !== undefined) problems.push({ name: list.name, origin, detail: problem })
+    if (isTexts(value)) fields.set(name, { name, value, origin, folder: list.folder })
+  }
+  return { place, fields }
 }
 
 /** `userClaim`, `user-claim` and `user_claim` are one key; dots are levels. */
@@ -157,27 +201,34 @@ const toVariable = (key: string): string =>
     .replace(/[-.]/g, '_')
     .toUpperCase()
 
-function readSecretFile(name: string, given: Map<string, Setting>, problems: Problem[]): void {
+/** Puts the content of the file in the place of its path. */
+export function readSecretFile(name: string, given: Map<string, Setting>, onProblem: (name: string, origin: Origin, detail: string) => void): void {
   const file = given.get(`${name}_FILE`)
   if (file === undefined) return
   given.delete(file.name)
   const { origin } = file
+  const refuse = (detail: string): void => onProblem(file.name, origin, detail)
   const twin = given.get(name)
   if (twin !== undefined) {
-    problems.push({ name: file.name, origin, detail: `stands beside SIDECAST_${name} (${twin.origin.text}): give one of the two` })
+    refuse(
+      `stands beside ${origin.kind === 'file' && twin.origin.kind === 'file' ? twin.origin.text : `SIDECAST_${name} (${twin.origin.text})`}: give one of the two`,
+    )
     return
   }
   const path = resolve(file.folder, String(file.value))
   const text = readText(path)
   if (!text.readable) {
-    problems.push({ name: file.name, origin, detail: `${path} ${text.reason}` })
+    refuse(`${path} ${text.reason}`)
     return
   }
-  const value = text.content.replace(/\r?\n$/, '')
+  const value = withoutLineEnd(text.content)
   const fromPath: Origin = { kind: origin.kind, text: `${path}, by ${origin.kind === 'environment' ? `SIDECAST_${file.name}` : origin.text}` }
-  if (value === '') problems.push({ name: file.name, origin, detail: `${path} is empty` })
-  else given.set(name, { name, value, origin: fromPath, folder: file.folder })
+  if (value === '') refuse(`${path} is empty`)
+  else given.set(name, { name, value, origin: fromPath, folder: file.folder, path })
 }
+
+/** Editors and `echo` put a line end behind a secret that does not belong to it. */
+export const withoutLineEnd = (content: string): string => content.replace(/\r?\n$/, '')
 
 /** The candidate that was probably meant. */
 export function closest(word: string, candidates: readonly string[]): string | undefined {
