@@ -1,5 +1,5 @@
 import type { Logger } from 'pino'
-import type { BackendObserver, CallKind } from './backend/observer.ts'
+import type { BackendJournal, CallKind } from './backend/observer.ts'
 
 /** How often a failure that goes on is said again. */
 const repeatMs = 10_000
@@ -7,7 +7,7 @@ const repeatMs = 10_000
 const names: Readonly<Record<CallKind, string>> = { rooms: 'room authorization', connect: 'connect authorization', introspection: 'introspection' }
 
 /** Logs that questions to the application fail, and when they are answered again: not each, for a flood of joins must not become a flood of the disk. */
-export function createBackendJournal(logger: Logger, now: () => number): BackendObserver {
+export function createBackendJournal(logger: Logger, now: () => number): BackendJournal {
   const failing = new Map<CallKind, { saidAt: number; unsaid: number }>()
   return {
     answered(kind) {
@@ -23,6 +23,5 @@ export function createBackendJournal(logger: Logger, now: () => number): Backend
       const unsaid = state?.unsaid ?? 0
       logger.error({ reason, ...(unsaid === 0 ? {} : { unsaid }) }, `${names[kind]} fails, so what it decides is refused`)
     },
-    answeredFromCache: () => undefined,
   }
 }

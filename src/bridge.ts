@@ -6,7 +6,11 @@ import { parse } from 'yaml'
 import { AmqpIngress } from './amqp/ingress.ts'
 import { createMessageParser } from './amqp/message.ts'
 import { createAmqpJournal } from './amqp-journal.ts'
+import { toIdentity } from './auth/claims.ts'
+import { createIntrospectedReader } from './auth/introspected.ts'
 import { createTokenVerifier } from './auth/tokens.ts'
+import { createBackend } from './backend/backend.ts'
+import { createBackendJournal } from './backend-journal.ts'
 import type { Config } from './config/config.ts'
 import { createDraftParser } from './core/draft.ts'
 import type { Check } from './core/health.ts'
@@ -17,8 +21,10 @@ import { Gateway } from './gateway/gateway.ts'
 import { createPids } from './gateway/pid.ts'
 import { createHttpIngress, setTimeouts } from './http/ingress.ts'
 import { EmbeddedLog } from './log/embedded.ts'
+import { createLogin } from './login.ts'
 import { createMetrics } from './metrics/metrics.ts'
 import { createRefusalLog } from './refusal-log.ts'
+import { createRoomAuthorizer } from './room-rights.ts'
 
 /** How long requests that are being answered may take when the bridge stops. */
 const requestGraceMs = 5000
@@ -52,9 +58,10 @@ export async function startBridge(config: Config, logger: Logger): Promise<Bridg
   try {
     const openapiText = await readFile(new URL('../openapi.yaml', import.meta.url), 'utf8')
     const openapi: object = parse(openapiText)
+    const reservedAudiences = config.http.serviceJwt === undefined ? [] : [config.http.serviceJwt.audience]
     const verifier = createTokenVerifier({
       issuers: config.jwt.issuers,
-      reservedAudiences: [...(config.http.serviceJwt ? [config.http.serviceJwt.audience] : [])],
+      reservedAudiences,
       now: Date.now,
       onFailure,
     })
@@ -65,6 +72,21 @@ export async function startBridge(config: Config, logger: Logger): Promise<Bridg
     releasers.push(() => log.close())
 
     const metrics = createMetrics({ sessions: () => hub.sessions().size, unackedMessages: () => amqp?.unacked ?? 0, onFailure })
+    const hasKeys = config.jwt.issuers.length > 0
+    const backend =
+      config.backend &&
+      createBackend({
+        ...config.backend,
+        readConnected: (claims) => toIdentity(claims, { ...config.jwt.opaque, userClaims: ['sub'], roomsClaim: 'rooms', roomTemplates: [] }),
+        readIntrospected: createIntrospectedReader({ expected: config.jwt.opaque, reservedAudiences, now: Date.now }),
+        observer: metrics.backend,
+        journal: createBackendJournal(logger, Date.now),
+        newId: randomUUID,
+        now: Date.now,
+      })
+    releasers.push(async () => backend?.close())
+    const { rooms, connect, introspection } = backend ?? {}
+
     const hub = new Hub({
       log,
       observer: metrics.observer,
@@ -74,6 +96,11 @@ export async function startBridge(config: Config, logger: Logger): Promise<Bridg
       maxRoomsPerSession: config.gateway.roomsPerSession,
       revocationAgeMs: config.jwt.revocationAgeMs,
       clockToleranceMs: config.jwt.clockToleranceMs,
+      authorizeRoom: createRoomAuthorizer({
+        ...(hasKeys && { verifyRoomToken: (token) => verifier.verifyRoomToken(token) }),
+        ...(rooms && { ask: (session, room) => rooms.authorize(session, room) }),
+        clockToleranceMs: config.jwt.clockToleranceMs,
+      }),
     })
     const sweeper = setInterval(() => {
       hub.sweep().catch((error: unknown) => {
@@ -129,10 +156,11 @@ export async function startBridge(config: Config, logger: Logger): Promise<Bridg
       ...config.gateway,
       forward: config.backend?.forward ?? [],
       hub,
-      login: async ({ token }) => {
-        if (token === undefined) throw new BridgeError('token_missing')
-        return verifier.verify(token)
-      },
+      login: createLogin({
+        ...(hasKeys && { verify: (token) => verifier.verify(token) }),
+        ...(introspection && { introspect: (token) => introspection.login(token) }),
+        ...(connect && { connect: (credentials) => connect.login(credentials) }),
+      }),
       pids: createPids(log.secret),
       newSessionId: () => randomBytes(15).toString('base64url'),
       observer: metrics.observer,

@@ -16,10 +16,12 @@ export interface RoomOpeners {
   readonly verifyRoomToken?: (token: string) => Promise<RoomToken>
   /** By the application itself. */
   readonly ask?: (session: Session, room: string) => Promise<RoomAuthorization>
+  /** How far the clocks of whoever signs room tokens and of the bridge may differ. */
+  readonly clockToleranceMs: number
 }
 
 /** A room token that is shown decides alone; without one the application is asked; without that it is a no. */
-export function createRoomAuthorizer({ verifyRoomToken, ask }: RoomOpeners): RoomAuthorizer {
+export function createRoomAuthorizer({ verifyRoomToken, ask, clockToleranceMs }: RoomOpeners): RoomAuthorizer {
   return {
     async authorize(session, room, roomToken) {
       if (roomToken === undefined) {
@@ -31,7 +33,7 @@ export function createRoomAuthorizer({ verifyRoomToken, ask }: RoomOpeners): Roo
       if (token.user !== session.identity.user) throw new BridgeError('room_forbidden', 'the room token is for another user')
       if (token.room !== room) throw new BridgeError('room_forbidden', 'the room token is for another room')
       // One that does not say when it was issued is older than any removal.
-      return { until: token.until, givenAt: token.issuedAt ?? 0 }
+      return { until: token.until + clockToleranceMs, givenAt: token.issuedAt ?? 0 }
     },
   }
 }

@@ -1,6 +1,6 @@
 import { ConnectAuthorizations } from './connect-authorization.ts'
 import { Introspection } from './introspection.ts'
-import type { BackendObserver } from './observer.ts'
+import type { BackendJournal, BackendObserver } from './observer.ts'
 import type { ReadClaims } from './read-claims.ts'
 import { RoomAuthorizations } from './room-authorization.ts'
 
@@ -16,6 +16,7 @@ export interface BackendOptions {
   readonly readConnected: ReadClaims
   readonly readIntrospected: ReadClaims
   readonly observer: BackendObserver
+  readonly journal: BackendJournal
   readonly newId: () => string
   /** Milliseconds since 1970. */
   readonly now: () => number

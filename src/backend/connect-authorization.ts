@@ -36,9 +36,7 @@ export class ConnectAuthorizations {
     if (token === undefined && Object.keys(headers).length === 0)
       throw new BridgeError('token_missing', 'neither a token nor a header that is forwarded')
     const question = { ...(token === undefined ? {} : { token }), address }
-    const { identity } = await this.#answers.ask([question, headers], () =>
-      observed('connect', this.#options.observer, () => this.#ask(question, headers)),
-    )
+    const { identity } = await this.#answers.ask([question, headers], () => observed('connect', this.#options, () => this.#ask(question, headers)))
     return identity
   }
 

@@ -35,7 +35,7 @@ export class Introspection {
    * answer that can be used
    */
   async login(token: string): Promise<Identity> {
-    const { identity } = await this.#answers.ask([token], () => observed('introspection', this.#options.observer, () => this.#ask(token)))
+    const { identity } = await this.#answers.ask([token], () => observed('introspection', this.#options, () => this.#ask(token)))
     return identity
   }
 

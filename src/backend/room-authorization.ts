@@ -24,7 +24,7 @@ export class RoomAuthorizations {
     const { user } = session.identity
     const forwarded = this.#application.forwardable(session.connection.forwarded)
     return this.#answers.ask([user, room, forwarded], () =>
-      observed('rooms', this.#options.observer, () => this.#ask({ user, room, session: session.id }, forwarded)),
+      observed('rooms', this.#options, () => this.#ask({ user, room, session: session.id }, forwarded)),
     )
   }
 

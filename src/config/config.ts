@@ -1,6 +1,5 @@
 import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
-import type { ClaimOptions } from '../auth/claims.ts'
 import type { IssuerOptions } from '../auth/issuer.ts'
 import { BridgeError } from '../errors.ts'
 import { type Contradiction, checkSharedSecrets, checkTogether, digestsOf, type HeldSecret } from './checks.ts'
@@ -19,8 +18,8 @@ export { referenceTable }
 interface JwtConfig {
   /** Empty when the application decides on logins, or introspection does. */
   readonly issuers: readonly IssuerOptions[]
-  /** How the claims are read of what does not come from one of the issuers, such as an answer to an introspection. */
-  readonly claims: ClaimOptions
+  /** What must be said of a token that is no JWT, by whoever vouches for it. */
+  readonly opaque: Omit<IssuerOptions, 'keys' | 'algorithms'>
   readonly clockToleranceMs: number
   /** How long a revocation has to be remembered. */
   readonly revocationAgeMs: number
@@ -146,9 +145,9 @@ export function loadConfig(sources: ConfigSources): Config {
   ]
   if (problems.length > 0) throw invalid([...problems, ...unreadFile(sources, problems)])
   const directory = resolve(settings.get('DATA_DIR')?.folder ?? sources.cwd, values.DATA_DIR)
-  const { issuers, claims, revocationAgeMs, signing } = logins
+  const { issuers, opaque, revocationAgeMs, signing } = logins
   return {
-    jwt: { issuers, claims, revocationAgeMs, clockToleranceMs: values.JWT_CLOCK_TOLERANCE, ...(signing === undefined ? {} : { signing }) },
+    jwt: { issuers, opaque, revocationAgeMs, clockToleranceMs: values.JWT_CLOCK_TOLERANCE, ...(signing === undefined ? {} : { signing }) },
     ...toBackendConfig(values),
     gateway: toGatewayConfig(values),
     http: { ...toHttpConfig(values, settings.get('API_KEYS')), ...(service.config === undefined ? {} : { serviceJwt: service.config }) },

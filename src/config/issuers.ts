@@ -46,7 +46,7 @@ type KeyField = (typeof keyFields)[number]
 
 /** One issuer of login tokens from its settings, and all that contradicts in them. */
 export function toIssuer(input: IssuerInput): IssuerReading {
-  const { name, values, fields, spell } = input
+  const { values, fields, spell } = input
   const [source, second] = keyFields.filter((field) => fields.has(field))
   if (source === undefined) return { problems: [], keys: [] }
   // Two ways to sign at once is how a public key ends up verifying what was "signed" with itself (RFC 8725 3.1).
@@ -57,12 +57,11 @@ export function toIssuer(input: IssuerInput): IssuerReading {
   const possible = origin.remote ? publicAlgorithms : keys.flatMap(({ algorithms }) => algorithms)
   const preset = values.PRESET === undefined ? undefined : presetOf(values.PRESET)
   const usual = preset?.algorithms.filter((algorithm) => possible.includes(algorithm))
-  const claims = toClaimOptions(input)
-  const requiredClaims = values.REQUIRED_CLAIMS ?? preset?.requiredClaims ?? []
+  const expected = toExpectations(input)
   const problems = [
     checkAlgorithms(values.ALGORITHMS ?? [], possible, keys, source),
     usual?.length === 0 && values.ALGORITHMS === undefined ? presetProblem(input, preset, source) : undefined,
-    checkAudience(input, requiredClaims),
+    checkAudience(input, expected.requiredClaims),
     values.AUDIENCE?.includes(roomTokenAudience)
       ? { field: 'AUDIENCE' as const, detail: `holds ${roomTokenAudience}, which is set aside for tokens that open one room` }
       : undefined,
@@ -71,25 +70,30 @@ export function toIssuer(input: IssuerInput): IssuerReading {
     problems,
     keys,
     ...(source === 'SECRET' ? { secretText: values.SECRET ?? '' } : {}),
-    issuer: {
-      ...claims,
-      name,
-      keys: [origin.origin],
-      algorithms: values.ALGORITHMS ?? usual ?? [],
-      issuers: values.ISSUER ?? (values.OIDC_ISSUER === undefined ? [] : [values.OIDC_ISSUER]),
-      audiences: values.AUDIENCE ?? [],
-      authorizedParties: values.AUTHORIZED_PARTY ?? [],
-      types: values.TYPE ?? preset?.types ?? [],
-      requiredClaims,
-      requireExp: values.REQUIRE_EXP,
-      ...(values.MAX_LIFE === undefined ? {} : { maxLifeMs: values.MAX_LIFE }),
-      numericStringDates: fields.has('NUMERIC_STRING_DATES') ? values.NUMERIC_STRING_DATES : preset?.numericStringDates === true,
-    },
+    issuer: { ...expected, keys: [origin.origin], algorithms: values.ALGORITHMS ?? usual ?? [] },
+  }
+}
+
+/** What the tokens of an issuer must say, whoever vouches for them. */
+export function toExpectations(input: Omit<IssuerInput, 'spell'>): Omit<IssuerOptions, 'keys' | 'algorithms'> {
+  const { name, values, fields } = input
+  const preset = values.PRESET === undefined ? undefined : presetOf(values.PRESET)
+  return {
+    ...toClaimOptions(input),
+    name,
+    issuers: values.ISSUER ?? (values.OIDC_ISSUER === undefined ? [] : [values.OIDC_ISSUER]),
+    audiences: values.AUDIENCE ?? [],
+    authorizedParties: values.AUTHORIZED_PARTY ?? [],
+    types: values.TYPE ?? preset?.types ?? [],
+    requiredClaims: values.REQUIRED_CLAIMS ?? preset?.requiredClaims ?? [],
+    requireExp: values.REQUIRE_EXP,
+    ...(values.MAX_LIFE === undefined ? {} : { maxLifeMs: values.MAX_LIFE }),
+    numericStringDates: fields.has('NUMERIC_STRING_DATES') ? values.NUMERIC_STRING_DATES : preset?.numericStringDates === true,
   }
 }
 
 /** What is explicit wins over the preset, the preset over the default. */
-export function toClaimOptions({ values, fields, clockToleranceMs }: Pick<IssuerInput, 'values' | 'fields' | 'clockToleranceMs'>): ClaimOptions {
+function toClaimOptions({ values, fields, clockToleranceMs }: Pick<IssuerInput, 'values' | 'fields' | 'clockToleranceMs'>): ClaimOptions {
   const preset = values.PRESET === undefined ? undefined : presetOf(values.PRESET)
   return {
     userClaims: fields.has('USER_CLAIM') ? values.USER_CLAIM : (preset?.userClaims ?? values.USER_CLAIM),

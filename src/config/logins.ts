@@ -1,4 +1,3 @@
-import type { ClaimOptions } from '../auth/claims.ts'
 import type { IssuerOptions } from '../auth/issuer.ts'
 import { type Contradiction, digestsOf, type HeldSecret } from './checks.ts'
 import { readEntries, toKey } from './entries.ts'
@@ -9,7 +8,7 @@ import {
   keyFields,
   type SigningKey,
   signingKeyOf,
-  toClaimOptions,
+  toExpectations,
   toIssuer,
 } from './issuers.ts'
 import { issuerSchema, type Values, type VariableName, variableNames } from './reference.ts'
@@ -17,7 +16,7 @@ import { entriesOf, type Problem, type Setting } from './sources.ts'
 
 interface Logins {
   readonly issuers: readonly IssuerOptions[]
-  readonly claims: ClaimOptions
+  readonly opaque: Omit<IssuerOptions, 'keys' | 'algorithms'>
   readonly revocationAgeMs: number
   readonly signing?: SigningKey & { readonly issuer: IssuerOptions }
   readonly secrets: readonly HeldSecret[]
@@ -64,7 +63,7 @@ export function readLogins(settings: ReadonlyMap<string, Setting>, written: Read
   const isBounded = lives.length > 0 && lives.every((life) => life !== undefined)
   return {
     issuers,
-    claims: toClaimOptions(own),
+    opaque: toExpectations(own),
     revocationAgeMs: isBounded ? Math.max(...lives.map((life) => life ?? 0)) + clockToleranceMs : values.REVOCATION_AGE,
     ...(signing === undefined ? {} : { signing }),
     secrets: readings.flatMap((reading, index) => heldBy(reading, index === 0 ? 'JWT_SECRET' : 'JWT_ISSUERS')),

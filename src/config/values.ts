@@ -2,6 +2,7 @@ import { hash, X509Certificate } from 'node:crypto'
 import { isIP } from 'node:net'
 import { isPlaceholder } from '../auth/keys.ts'
 import { type Publisher, type Scope, scopes } from '../core/access.ts'
+import { mayForward } from '../core/forwarded.ts'
 import { parseRoomPattern, type RoomPattern } from '../core/room-pattern.ts'
 import { BridgeError } from '../errors.ts'
 
@@ -322,14 +323,8 @@ export function parseRequiredClaim(text: string): string {
 /** The name of a header, in lower case. @throws BridgeError invalid_config */
 export function parseHeaderName(text: string): string {
   const name = text.toLowerCase()
-  if (!/^[!#$%&'*+.^_`|~0-9a-z-]+$/.test(name)) throw refuse(`cannot hold ${JSON.stringify(text)}, which is no name of a header`)
-  if (
-    ['host', 'connection', 'content-length', 'content-type', 'transfer-encoding', 'upgrade', 'te', 'trailer', 'keep-alive', 'expect'].includes(
-      name,
-    ) ||
-    name.startsWith('webhook-')
-  )
-    throw refuse(`cannot hold ${JSON.stringify(text)}: it belongs to the connection or to the bridge's own call`)
+  if (!mayForward(name))
+    throw refuse(`cannot hold ${JSON.stringify(text)}: it is no name of a header, or one of the connection or of the bridge's own call`)
   return name
 }
 

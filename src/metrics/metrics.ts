@@ -1,6 +1,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import type { Observer } from '../core/observer.ts'
 import { type AmqpMetrics, createAmqpMetrics } from './amqp-metrics.ts'
+import { type BackendMetrics, createBackendMetrics } from './backend-metrics.ts'
 
 export interface MetricsOptions {
   /** How many sessions there are now. */
@@ -14,6 +15,7 @@ export interface MetricsOptions {
 export interface Metrics {
   readonly observer: Observer
   readonly amqp: AmqpMetrics
+  readonly backend: BackendMetrics
   readonly contentType: string
   /** All metrics in the text format of Prometheus. */
   render(): Promise<string>
@@ -87,6 +89,7 @@ export function createMetrics({ sessions, unackedMessages, onFailure }: MetricsO
       },
     },
     amqp: createAmqpMetrics(registry, unackedMessages),
+    backend: createBackendMetrics(registry),
     contentType: registry.contentType,
     render: () => registry.metrics(),
     requestServed({ method, route, status, seconds }) {

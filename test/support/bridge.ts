@@ -44,7 +44,7 @@ afterEach(() => {
   expect(leaked, 'bridges that the test did not stop').toEqual([])
 })
 
-/** The environment of a bridge on free ports with its own data; what `settings` says (without SIDECAST_) wins. */
+/** The environment of a bridge on free ports with its own data; what `settings` says (without SIDECAST_) wins, and an empty text leaves a default out. */
 export function testEnvironment(directory: string, settings: Readonly<Record<string, string>> = {}): Readonly<Record<string, string>> {
   const defaults = {
     PUBLIC_HOST: '127.0.0.1',
@@ -56,7 +56,8 @@ export function testEnvironment(directory: string, settings: Readonly<Record<str
     DRAIN_PERIOD: '0ms',
     LOG_LEVEL: 'fatal',
   }
-  return Object.fromEntries(Object.entries({ ...defaults, ...settings }).map(([name, value]) => [`SIDECAST_${name}`, value]))
+  const given = Object.entries({ ...defaults, ...settings }).filter(([, value]) => value !== '')
+  return Object.fromEntries(given.map(([name, value]) => [`SIDECAST_${name}`, value]))
 }
 
 /** A bridge in this process, disposed of by the test (`await using`). With `directory` it goes on with that data. */
