@@ -15,7 +15,7 @@ export interface ClaimOptions {
 }
 
 /** The room that everybody is in alone, with all sessions. */
-const ownRoom = 'user:{user}'
+export const ownRoom = 'user:{user}'
 
 /** From verified claims to an identity. @throws BridgeError token_claims */
 export function toIdentity(claims: Members, { userClaims, roomsClaim, roomTemplates, clockToleranceMs }: ClaimOptions): Identity {

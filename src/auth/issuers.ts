@@ -72,12 +72,12 @@ export class Issuers {
 }
 
 /** OpenID Connect: what an issuer signs has its name as `iss`, whether that is configured or not. */
-function patternsOf({ issuers, keys }: IssuerOptions): readonly string[] {
+export function patternsOf({ issuers, keys }: IssuerOptions): readonly string[] {
   return issuers.length > 0 ? issuers : keys.flatMap((origin) => (origin.kind === 'oidc' ? origin.issuer : []))
 }
 
 /** How well a pattern fits: below 0 not at all. */
-function rankOf(pattern: string, iss: unknown): number {
+export function rankOf(pattern: string, iss: unknown): number {
   if (pattern === iss) return Number.POSITIVE_INFINITY
   return pattern.endsWith('*') && typeof iss === 'string' && iss.startsWith(pattern.slice(0, -1)) ? pattern.length : -1
 }

@@ -1,9 +1,11 @@
-import jwt from 'jsonwebtoken'
-import type { TokenOptions } from '../auth/tokens.ts'
+import { createSecretKey } from 'node:crypto'
+import { isSignedBy, type Jws } from '../auth/jws.ts'
+import type { VerifyKey } from '../auth/keys.ts'
 
 type Reading = { readonly cure: string; readonly read: (secret: Buffer) => Buffer | undefined }
 
-const advice = (encoding: string): string => `it is signed with this secret decoded from ${encoding}: set SIDECAST_JWT_SECRET_ENCODING=${encoding}`
+const advice = (encoding: string): string =>
+  `it is signed with this secret decoded from ${encoding}${encoding === 'base64' ? ', as jjwt does' : ''}: set SIDECAST_JWT_SECRET_ENCODING=${encoding}`
 
 /** How an application may have read the same text. Nothing decodes what is not written so. */
 const readings: readonly Reading[] = [
@@ -39,17 +41,10 @@ function decoded(secret: Buffer, form: RegExp, encoding: 'base64' | 'base64url' 
   return form.test(text) ? Buffer.from(text, encoding) : undefined
 }
 
-/** Which other reading of the configured secret does verify the token, and what to do about it. */
-export function findOtherReading(token: string, { keys }: TokenOptions): string | undefined {
+/** Which other reading of the configured secrets does verify the token, and what to do about it. */
+export function findOtherReading(jws: Jws, keys: readonly VerifyKey[]): string | undefined {
   const secrets = keys.filter(({ key }) => key.type === 'secret').map(({ key }) => key.export())
-  return readings.find(({ read }) => secrets.map(read).some((secret) => secret !== undefined && secret.length > 0 && verifies(token, secret)))?.cure
-}
-
-function verifies(token: string, secret: Buffer): boolean {
-  try {
-    jwt.verify(token, secret, { algorithms: ['HS256', 'HS384', 'HS512'], ignoreExpiration: true, ignoreNotBefore: true })
-    return true
-  } catch {
-    return false
-  }
+  return readings.find(({ read }) =>
+    secrets.map(read).some((secret) => secret !== undefined && secret.length > 0 && isSignedBy(jws, createSecretKey(secret))),
+  )?.cure
 }

@@ -1,11 +1,11 @@
 import { text } from 'node:stream/consumers'
-import { toIdentity } from '../auth/claims.ts'
-import type { TokenOptions } from '../auth/tokens.ts'
+import { claimAt, fillFrom, ownRoom } from '../auth/claims.ts'
+import type { IssuerOptions } from '../auth/issuer.ts'
 import { loadConfig } from '../config/config.ts'
 import type { Identity } from '../core/identity.ts'
 import { BridgeError } from '../errors.ts'
 import { type Command, misuse, parseCall, refuseWords } from './command.ts'
-import { type Check, type Content, decode, examine } from './token-checks.ts'
+import { type Check, examine } from './token-checks.ts'
 
 export const verifyToken: Command = {
   name: 'verify-token',
@@ -13,68 +13,117 @@ export const verifyToken: Command = {
   help: `sidecast verify-token TOKEN [--config sidecast.yaml] [flags of serve]
 
 Checks a login token as a running bridge with this configuration would: prints what the token says, the outcome of each check with
-what to do about it, and the user, the rooms and the expiry that result. Nothing is sent anywhere.
+what to do about it, and the user, the rooms with what each comes from, and the expiry. The token is sent nowhere; keys that the issuer
+publishes are fetched.
 
   TOKEN   the token, or - to read it from standard input, which keeps it out of the shell's history
 
 Exit code: 0 accepted, 1 refused, 2 the call or the configuration is wrong.`,
   async run({ args, env, cwd }) {
     const call = parseCall(args, {})
-    const options: TokenOptions = { ...loadConfig({ args: call.configArgs, env, cwd }).jwt, now: Date.now }
+    const { jwt, http, backend } = loadConfig({ args: call.configArgs, env, cwd })
     const [word, ...surplus] = call.words
     if (word === undefined) throw misuse('TOKEN is missing: sidecast verify-token TOKEN, or - to read it from standard input')
     refuseWords(surplus)
+    if (jwt.issuers.length === 0)
+      throw new BridgeError(
+        'invalid_config',
+        'no issuer of login tokens is configured: the application decides on logins (SIDECAST_AUTHORIZE_CONNECT_URL, SIDECAST_INTROSPECTION_URL)',
+      )
     const token = (word === '-' ? await text(process.stdin) : word).trim()
 
+    const reservedAudiences = http.serviceJwt === undefined ? [] : [http.serviceJwt.audience]
+    const { checks, identity, refusals, issuer } = await examine(token, { issuers: jwt.issuers, reservedAudiences, now: Date.now })
     const content = decode(token)
-    const { checks, identity, refusals } = await examine(token, options)
     const lines = [
       'The token says',
-      ...(content === undefined ? ['  nothing that can be read'] : describe(content, options)),
+      ...(content === undefined ? ['  nothing that can be read'] : describe(content, issuer)),
       'Checks',
       ...checks.flatMap(toLines),
-      ...(identity === undefined ? [`Refused: ${refusals.join(', ')}`] : summarize(identity)),
+      ...(identity === undefined ? [`Refused: ${refusals.join(', ')}`] : summarize(identity, explainRooms(content?.claims ?? {}, identity, issuer))),
+      ...(backend?.connectUrl === undefined && backend?.introspection === undefined
+        ? []
+        : ['The application is asked about logins as well; that is not tried here.']),
     ]
     for (const line of lines) console.log(printable(line))
     return identity === undefined ? 1 : 0
   },
 }
 
+/** What a token says, whoever wrote it. */
+interface Content {
+  readonly header: Readonly<Record<string, unknown>>
+  readonly claims: Readonly<Record<string, unknown>>
+}
+
+/** Decodes without any check; undefined when there is nothing to decode. */
+function decode(token: string): Content | undefined {
+  const [header, claims] = token
+    .split('.')
+    .slice(0, 2)
+    .map((part) => toRecord(Buffer.from(part, 'base64url').toString()))
+  return header === undefined || claims === undefined ? undefined : { header, claims }
+}
+
+function toRecord(json: string): Readonly<Record<string, unknown>> | undefined {
+  try {
+    const value: unknown = JSON.parse(json)
+    return typeof value === 'object' && value !== null && !Array.isArray(value) ? { ...value } : undefined
+  } catch {
+    return undefined
+  }
+}
+
 const line = (title: string, value: string): string => `  ${title.padEnd(10)}  ${value}`
 
-function describe({ header, claims }: Content, options: TokenOptions): readonly string[] {
+function describe({ header, claims }: Content, issuer: IssuerOptions | undefined): readonly string[] {
   const said = (value: unknown): string => (value === undefined ? '–' : JSON.stringify(value))
   return [
     line('alg', said(header.alg)),
+    line('typ', said(header.typ)),
     line('kid', said(header.kid)),
     line('iss', said(claims.iss)),
     line('aud', said(claims.aud)),
     ...['iat', 'nbf', 'exp'].map((name) => line(name, typeof claims[name] === 'number' ? toMoment(claims[name] * 1000) : said(claims[name]))),
-    line('user', userIn(claims, options)),
-    line('rooms', said(claims[options.roomsClaim])),
+    ...(issuer === undefined ? [] : [line('user', userIn(claims, issuer.userClaims)), line('rooms', said(claimAt(claims, issuer.roomsClaim)))]),
     line('claims', Object.keys(claims).join(', ')),
   ]
 }
 
-function userIn(claims: Content['claims'], options: TokenOptions): string {
-  try {
-    return `${JSON.stringify(toIdentity({ ...claims }, { ...options, roomsClaim: '' }).user)} in ${options.userClaims.join(' or ')}`
-  } catch (error) {
-    if (error instanceof BridgeError) return `none in ${options.userClaims.join(' or ')}`
-    throw error
+function userIn(claims: Content['claims'], userClaims: readonly string[]): string {
+  const name = userClaims.find((path) => ![undefined, null].includes(claimAt(claims, path) as undefined))
+  return name === undefined ? `none in ${userClaims.join(' or ')}` : `${JSON.stringify(claimAt(claims, name))} in ${name}`
+}
+
+function toLines({ title, outcome, detail, cures }: Check): readonly string[] {
+  return [line(title, `${outcome}  ${detail}`.trimEnd()), ...cures.map((cure) => line('', `-> ${cure}`))]
+}
+
+/** By what each room is joined, and what the templates left out. */
+function explainRooms(claims: Content['claims'], { user, rooms }: Identity, issuer: IssuerOptions | undefined): readonly string[] {
+  const [own, ...templates] = [ownRoom, ...(issuer?.roomTemplates ?? [])].map((template) => ({ template, ...fillFrom(claims, user, template) }))
+  const named = claimAt(claims, issuer?.roomsClaim ?? '')
+  const byTemplate = (room: string): string | undefined => templates.find((made) => made.rooms.includes(room))?.template
+  const origin = (room: string): string => {
+    if (own?.rooms.includes(room)) return 'always'
+    if (Array.isArray(named) && named.map(String).includes(room)) return `the claim ${issuer?.roomsClaim}`
+    return `the template ${byTemplate(room)}`
   }
+  return [
+    ...rooms.map((room) => line('', `${room}  (${origin(room)})`)),
+    ...templates.flatMap(({ template, skipped }) =>
+      skipped.map(({ value, reason }) => line('', `no room by ${template}: ${JSON.stringify(value)} ${reason}`)),
+    ),
+  ]
 }
 
-function toLines({ title, outcome, detail, cure }: Check): readonly string[] {
-  return [line(title, `${outcome}  ${detail}`.trimEnd()), ...(cure === undefined ? [] : [line('', `-> ${cure}`)])]
-}
-
-function summarize({ user, rooms, grants, expiresAt }: Identity): readonly string[] {
+function summarize({ user, rooms, grants, expiresAt }: Identity, explanation: readonly string[]): readonly string[] {
   return [
     'Accepted',
     line('user', JSON.stringify(user)),
-    line('rooms', rooms.length === 0 ? 'none at connect' : `${rooms.join(', ')} at connect`),
-    line('may join', [...grants.map((parts) => parts.join('')), ...rooms].join(', ') || 'nothing'),
+    line('rooms', `${rooms.join(', ')} at connect`),
+    ...explanation,
+    line('may join', [...grants.map((parts) => parts.join('')), ...rooms].join(', ')),
     line('expires', expiresAt === undefined ? 'never' : toMoment(expiresAt)),
   ]
 }
