@@ -11,6 +11,7 @@ import { createIntrospectedReader } from './auth/introspected.ts'
 import { createTokenVerifier } from './auth/tokens.ts'
 import { createBackend } from './backend/backend.ts'
 import { createBackendJournal } from './backend-journal.ts'
+import { createCallers } from './callers.ts'
 import type { Config } from './config/config.ts'
 import { createDraftParser } from './core/draft.ts'
 import type { Check } from './core/health.ts'
@@ -123,12 +124,17 @@ export async function startBridge(config: Config, logger: Logger): Promise<Bridg
         now: Date.now,
       })
 
+    const callers = createCallers(config.http, { now: Date.now, onFailure })
+    releasers.push(async () => callers.close())
+    callers.start()
+
     const readiness = (): readonly Check[] => {
       const health = log.health()
       return [
         { name: 'started', ...(started ? {} : { failure: 'the bridge is starting' }) },
         { name: 'log', ...(health.appendable ? {} : { failure: health.reason }) },
         ...verifier.checks(),
+        ...callers.checks(),
         ...(amqp === undefined ? [] : [amqp.check()]),
         { name: 'not_draining', ...(draining ? { failure: 'the bridge is shutting down' } : {}) },
       ]
@@ -140,6 +146,8 @@ export async function startBridge(config: Config, logger: Logger): Promise<Bridg
         openapiText,
         parseDraft,
         ...config.http,
+        ...callers,
+        now: Date.now,
         metrics,
         observer: metrics.observer,
         readiness,

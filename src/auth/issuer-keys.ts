@@ -1,10 +1,10 @@
 import { BridgeError } from '../errors.ts'
+import { WatchedFile } from '../files/watched-file.ts'
 import type { IssuerOptions, KeyOrigin } from './issuer.ts'
 import { isSignedBy, type Jws, quote } from './jws.ts'
 import { fileKeys, fixedKeys, type KeySource } from './key-source.ts'
 import type { TokenAlgorithm, VerifyKey } from './keys.ts'
 import { type FetchTiming, RemoteKeys } from './remote-keys.ts'
-import { WatchedFile } from './watched-file.ts'
 
 export interface KeyWatching {
   readonly fetch: typeof globalThis.fetch

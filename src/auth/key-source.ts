@@ -1,5 +1,5 @@
+import type { WatchedFile } from '../files/watched-file.ts'
 import type { VerifyKey } from './keys.ts'
-import type { WatchedFile } from './watched-file.ts'
 
 /** One place that keys of an issuer come from. */
 export interface KeySource {

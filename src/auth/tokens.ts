@@ -32,7 +32,8 @@ export interface TokenVerifier {
   close(): void
 }
 
-const defaultTiming: KeyWatching['timing'] = {
+/** How often keys are fetched and read again. */
+export const defaultTiming: KeyWatching['timing'] = {
   refreshMs: 600_000,
   retryMs: 1000,
   maxRetryMs: 60_000,

@@ -19,8 +19,10 @@ export function eventRoutes(options: EventRoutesOptions): readonly Route[] {
   const { hub, parseDraft, observer, maxEventBytes, maxBatchBytes } = options
 
   const publishOne = async (request: IngressRequest, response: IngressResponse) => {
-    const { publisher } = response.locals
-    const draft = parseDraft(withId(request.body, request.get('idempotency-key')))
+    const { publisher, signed } = response.locals
+    const key = request.get('idempotency-key')
+    if (signed !== undefined && key !== undefined) throw refuseKey('is not covered by the signature; the webhook-id takes its place')
+    const draft = parseDraft(signed === undefined ? withId(request.body, key) : withOwnId(request.body, signed.id))
     if (request.query.dry_run === true) {
       response.status(200).json(hub.preview(publisher, draft))
       return
@@ -31,16 +33,14 @@ export function eventRoutes(options: EventRoutesOptions): readonly Route[] {
   }
 
   const publishMany = async (request: IngressRequest, response: IngressResponse) => {
-    if (request.get('idempotency-key') !== undefined) {
-      const detail = 'is for a single event; give each event of a batch an id'
-      throw new BridgeError('invalid_request', `Idempotency-Key ${detail}`, { errors: [{ pointer: '/headers/idempotency-key', detail }] })
-    }
+    if (request.get('idempotency-key') !== undefined) throw refuseKey('is for a single event; give each event of a batch an id')
     if (mediaTypeOf(request) === 'application/x-ndjson') return answerLines(request, response, options)
     // openapi.yaml has made sure of the array, and of nothing in it.
     const { events } = request.body as { readonly events: readonly unknown[] }
-    const publications = events.map((event): Publication => {
+    const { signed } = response.locals
+    const publications = events.map((event, index): Publication => {
       try {
-        return parseDraft(event)
+        return parseDraft(signed === undefined ? event : withOwnId(event, `${signed.id}:${index}`))
       } catch (error) {
         return toBridgeError(error)
       }
@@ -57,6 +57,16 @@ export function eventRoutes(options: EventRoutesOptions): readonly Route[] {
 /** JSON that was read, and no parameter. */
 function isPlain({ url, headers, body }: IngressRequest): boolean {
   return body !== undefined && headers['idempotency-key'] === undefined && !url.includes('?')
+}
+
+function refuseKey(detail: string): BridgeError {
+  return new BridgeError('invalid_request', `Idempotency-Key ${detail}`, { errors: [{ pointer: '/headers/idempotency-key', detail }] })
+}
+
+/** The event with this id unless it has one: all attempts to send a signed request have the same, so that the log knows the second one again. */
+function withOwnId(event: unknown, id: string): unknown {
+  if (typeof event !== 'object' || event === null || Array.isArray(event) || 'id' in event) return event
+  return { ...event, id }
 }
 
 /** The body with the id from the header. @throws BridgeError invalid_event when there are two different ones */

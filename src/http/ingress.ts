@@ -1,14 +1,13 @@
 import express, { type Express, type NextFunction } from 'express'
 import helmet from 'helmet'
-import { requireScope } from '../core/access.ts'
 import type { DraftParser } from '../core/draft.ts'
 import type { Hub } from '../core/hub.ts'
 import type { Observer } from '../core/observer.ts'
 import { createRevocationParser } from '../core/revocation-request.ts'
 import { BridgeError, toBridgeError } from '../errors.ts'
 import { checkAddress } from './address.ts'
-import { type ApiKey, createAuthenticator } from './authentication.ts'
-import { mediaTypeOf, parseJsonBytes, readBody, refuseEncoding, refuseMediaType } from './body.ts'
+import { createAdmission } from './admission.ts'
+import { Authenticator, type AuthenticatorOptions } from './credentials/authenticator.ts'
 import { docsRoutes } from './docs.ts'
 import { eventRoutes } from './events.ts'
 import { type Checks, healthRoutes } from './health.ts'
@@ -25,7 +24,7 @@ import { createRequestValidator, toValidationError } from './validation.ts'
 
 export { setTimeouts } from './server.ts'
 
-export interface HttpIngressOptions {
+export interface HttpIngressOptions extends AuthenticatorOptions {
   readonly hub: Hub
   /** Made from the same openapi.yaml. */
   readonly parseDraft: DraftParser
@@ -33,7 +32,6 @@ export interface HttpIngressOptions {
   readonly openapi: object
   /** As it is served. */
   readonly openapiText: string
-  readonly apiKeys: readonly ApiKey[]
   readonly maxEventBytes: number
   readonly maxBatchBytes: number
   readonly metrics: {
@@ -63,7 +61,7 @@ export interface HttpIngressOptions {
 export function createHttpIngress(options: HttpIngressOptions): Express {
   const { bodyTimeoutMs = 30_000, streamIdleMs = 30_000, lingerMs = 2_000, liveness = () => [] } = options
   const openapi = options.openapi as OpenapiDocument
-  const steps = createSteps(options, bodyTimeoutMs)
+  const steps = createAdmission({ authenticator: new Authenticator(options), openapi, draining: options.draining, bodyTimeoutMs })
   const validate = createRequestValidator(openapi)
   const app = express()
   app.disable('x-powered-by').disable('etag').enable('strict routing').enable('case sensitive routing')
@@ -103,38 +101,6 @@ export function createHttpIngress(options: HttpIngressOptions): Express {
     sendProblem(response, error)
   })
   return app
-}
-
-/** What every route goes through before its parameters are checked and its handler is called. */
-function createSteps({ apiKeys, draining, openapi }: HttpIngressOptions, timeoutMs: number) {
-  const authenticate = createAuthenticator(apiKeys)
-  return {
-    admit: (route: Route) => (request: IngressRequest, response: IngressResponse, next: NextFunction) => {
-      response.locals.route = route.path
-      response.setHeader('Cache-Control', 'no-store')
-      if (route.scope !== undefined) {
-        response.locals.publisher = authenticate(request)
-        requireScope(response.locals.publisher, route.scope)
-      }
-      if (route.appends && draining()) throw new BridgeError('draining')
-      next()
-    },
-    readBody: ({ path, maxBodyBytes }: Route) => {
-      const accepted = Object.keys((openapi as OpenapiDocument).paths[path]?.post?.requestBody?.content ?? {})
-      return async (request: IngressRequest, _response: IngressResponse, next: NextFunction) => {
-        // The validator compiles and keeps a schema for every content type that it sees: parameters would let a caller fill the memory.
-        if (maxBodyBytes === undefined) delete request.headers['content-type']
-        else {
-          refuseEncoding(request)
-          const type = mediaTypeOf(request)
-          refuseMediaType(type, accepted)
-          request.headers['content-type'] = type
-          if (type === 'application/json') request.body = parseJsonBytes(await readBody(request, { maxBytes: maxBodyBytes, timeoutMs }))
-        }
-        next()
-      }
-    },
-  }
 }
 
 function metricsRoute({ metrics, metricsKey }: HttpIngressOptions): Route {

@@ -10,6 +10,8 @@ export interface ServedRequest {
   /** `aborted` when the client left before the answer was whole. */
   readonly status: string
   readonly seconds: number
+  /** The name of the key that it came with; absent when it had none that is known. */
+  readonly credential?: string
 }
 
 /** Tells of each request when it is over, and lets go of clients that go on sending after their answer. */
@@ -17,7 +19,9 @@ export function createObservation(requestServed: (served: ServedRequest) => void
   return (request: IngressRequest, response: IngressResponse, next: NextFunction): void => {
     const start = performance.now()
     response.once('close', () => {
+      const { credential } = response.locals
       requestServed({
+        ...(credential === undefined ? {} : { credential }),
         method: request.method,
         route: response.locals.route ?? 'unknown',
         status: response.writableFinished ? String(response.statusCode) : 'aborted',

@@ -26,6 +26,10 @@ const told: ReadonlySet<ErrorCode> = new Set([
   'api_key_missing',
   'api_key_invalid',
   'scope_missing',
+  'publish_forbidden',
+  'signature_invalid',
+  'signature_replayed',
+  'service_token_invalid',
   'method_not_allowed',
 ])
 
@@ -45,8 +49,9 @@ function toProblem(error: BridgeError): Problem {
 
 /** RFC 6750, 3. */
 function challenge(code: ErrorCode): string {
-  if (code === 'scope_missing') return 'Bearer realm="sidecast", error="insufficient_scope"'
-  return code === 'api_key_missing' ? 'Bearer realm="sidecast"' : 'Bearer realm="sidecast", error="invalid_token"'
+  if (code === 'scope_missing' || code === 'publish_forbidden') return 'Bearer realm="sidecast", error="insufficient_scope"'
+  // Signatures have no scheme of their own (RFC 9110 11.6.1 asks for one that is taken here).
+  return code === 'api_key_missing' || code === 'signature_invalid' ? 'Bearer realm="sidecast"' : 'Bearer realm="sidecast", error="invalid_token"'
 }
 
 export function sendProblem(response: ServerResponse, error: BridgeError): void {

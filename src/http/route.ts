@@ -1,9 +1,14 @@
 import type { NextFunction, Request, Response } from 'express'
 import type { Publisher, Scope } from '../core/access.ts'
+import type { SignedRequest } from './credentials/signed-request.ts'
 
 /** What the steps before the handler have found out. */
 interface Locals extends Record<string, unknown> {
   publisher: Publisher
+  /** For the metrics: the name of the key, not what it is. */
+  credential?: string
+  /** Set when the request is signed; the publisher is known once its body is read. */
+  signed?: SignedRequest
   /** The path of openapi.yaml that matched. */
   route?: string
 }

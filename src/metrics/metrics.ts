@@ -19,7 +19,13 @@ export interface Metrics {
   readonly contentType: string
   /** All metrics in the text format of Prometheus. */
   render(): Promise<string>
-  requestServed(served: { readonly method: string; readonly route: string; readonly status: string; readonly seconds: number }): void
+  requestServed(served: {
+    readonly method: string
+    readonly route: string
+    readonly status: string
+    readonly seconds: number
+    readonly credential?: string
+  }): void
 }
 
 /** What has happened, counted. Labels hold codes, ends and routes only: a user, a room or an event name as a label would grow without bound. */
@@ -54,6 +60,7 @@ export function createMetrics({ sessions, unackedMessages, onFailure }: MetricsO
   const revocationsInForce = new Gauge({ name: 'sidecast_revocations', help: 'Revocations that are in force.', registers })
   const failures = counter('failures_total', 'Things that should not happen, did, and were survived.')
   const requests = counter('http_requests_total', 'Requests to the ingress.', ['method', 'route', 'status'])
+  const credentials = counter('http_credentials_total', 'Requests to the ingress, by the name of the key that they came with.', ['credential'])
   const durations = new Histogram({
     name: 'sidecast_http_request_duration_seconds',
     help: 'From the headers of a request to the end of its answer.',
@@ -92,8 +99,9 @@ export function createMetrics({ sessions, unackedMessages, onFailure }: MetricsO
     backend: createBackendMetrics(registry),
     contentType: registry.contentType,
     render: () => registry.metrics(),
-    requestServed({ method, route, status, seconds }) {
+    requestServed({ method, route, status, seconds, credential }) {
       requests.inc({ method, route, status })
+      if (credential !== undefined) credentials.inc({ credential })
       durations.observe({ route }, seconds)
     },
   }

@@ -84,10 +84,12 @@ export async function startIngress(overrides: Partial<HttpIngressOptions> = {}):
     parseDraft: createDraftParser(openapi, { maxEventBytes }),
     openapi,
     openapiText,
-    apiKeys: [
+    apiKeys: () => [
       ...scopes.map((scope) => ({ name: `${scope} only`, sha256: sha256(keys[scope]), scopes: [scope] })),
       { name: 'full', sha256: sha256(fullKey), scopes },
     ],
+    signingKeys: [],
+    now: Date.now,
     maxEventBytes,
     maxBatchBytes: 16 * 1024 * 1024,
     metrics,
