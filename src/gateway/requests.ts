@@ -43,7 +43,8 @@ export function answerRequests(socket: Socket, session: Session, address: string
         (thrown: unknown) => {
           const refusal = toRefusal(thrown)
           const { code, text, cause } = refusal
-          if (code === 'unavailable') options.onFailure(cause)
+          // Who could not say whether it is allowed has told why already.
+          if (code === 'unavailable' && !(thrown instanceof BridgeError && thrown.code === code)) options.onFailure(cause)
           if (code.startsWith('token_')) options.onRefused(refusal, address)
           acknowledge(reply, { ok: false, error: { code, message: text } })
         },
