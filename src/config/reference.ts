@@ -179,7 +179,9 @@ const groups = {
   'The application decides': {
     AUTHORIZE_CONNECT_URL: url
       .optional()
-      .describe('Asked for each login: your application says who it is, also without a login token (PHP sessions). Unset: tokens decide.'),
+      .describe(
+        'Asked who it is where no JWT says so: your application knows its session cookies and opaque tokens. See docs/authorization.md. Unset: tokens decide.',
+      ),
     AUTHORIZE_ROOMS_URL: url.optional().describe('Asked when a session wants to join a room that its token does not open. Unset: then it may not.'),
     AUTHORIZE_SECRET: text
       .transform(by((value) => parseWebhookSecret(value)))

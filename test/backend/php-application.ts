@@ -12,7 +12,7 @@ import { freePorts } from '../support/free-ports.ts'
 export const authorizeSecret = `whsec_${randomBytes(32).toString('base64')}`
 
 /** A question as the application has got it. */
-export interface Question {
+interface Question {
   readonly path: string
   readonly method: string
   readonly headers: Readonly<Record<string, string>>
