@@ -99,7 +99,10 @@ export class Delivery {
     // All up to here has been given to a live session.
     const position = Math.max(this.#position, session.since)
     session.attachedAt = this.#log.head()
-    this.#follow(session, session.refresh(identity, position, this.#now()), position)
+    const before = session.identity
+    const changes = session.refresh(identity, position, this.#now())
+    this.presence.changeToken(session, before)
+    this.#follow(session, changes, position)
     this.#schedule(session)
   }
 
@@ -306,10 +309,9 @@ export class Delivery {
   #dispatchRevocation(stored: Stored<RevocationEntry>): number {
     this.#observer.revoked()
     this.#observer.revocationsInForce(this.revocations.size)
-    const { user } = stored.entry.revocation
     let ended = 0
     // Whatever they have read: who came after it was stored and before it was dispatched must not stay.
-    for (const session of user === undefined ? this.presence.all() : this.presence.ofUser(user)) {
+    for (const session of this.presence.nearRevocation(stored.entry.revocation)) {
       if (!isEnded(session, stored)) continue
       session.connection.close('revoked')
       ended++

@@ -1,3 +1,5 @@
+import type { Identity } from './identity.ts'
+import type { Revocation } from './revocation.ts'
 import type { Session } from './session.ts'
 import { type Except, roomStream, type Stream, sessionStream, type Target, toStreams, userStream } from './target.ts'
 
@@ -15,25 +17,35 @@ const nobody: ReadonlySet<Session> = new Set()
 /** Who is connected, by the streams under which events find them. */
 export class Presence {
   readonly #byStream = new Map<Stream, Set<Session>>()
+  /** By the ids of token and login: a logout must not cost what there are sessions. */
+  readonly #byTokenId = new Map<string, Set<Session>>()
 
   get size(): number {
     return this.#in('all').size
   }
 
   add(session: Session): void {
-    for (const stream of this.#streamsOf(session)) this.#put(stream, session)
+    for (const stream of this.#streamsOf(session)) put(this.#byStream, stream, session)
+    for (const key of tokenIds(session.identity)) put(this.#byTokenId, key, session)
   }
 
   remove(session: Session): void {
-    for (const stream of this.#streamsOf(session)) this.#drop(stream, session)
+    for (const stream of this.#streamsOf(session)) drop(this.#byStream, stream, session)
+    for (const key of tokenIds(session.identity)) drop(this.#byTokenId, key, session)
+  }
+
+  /** The session has another token of its user now. */
+  changeToken(session: Session, before: Identity): void {
+    for (const key of tokenIds(before)) drop(this.#byTokenId, key, session)
+    for (const key of tokenIds(session.identity)) put(this.#byTokenId, key, session)
   }
 
   enterRoom(session: Session, room: string): void {
-    this.#put(roomStream(room), session)
+    put(this.#byStream, roomStream(room), session)
   }
 
   leaveRoom(session: Session, room: string): void {
-    this.#drop(roomStream(room), session)
+    drop(this.#byStream, roomStream(room), session)
   }
 
   all(): ReadonlySet<Session> {
@@ -46,6 +58,13 @@ export class Presence {
 
   ofUser(user: string): ReadonlySet<Session> {
     return this.#in(userStream(user))
+  }
+
+  /** At least those that a revocation names. */
+  nearRevocation({ jti, sid, user }: Revocation): ReadonlySet<Session> {
+    const [key] = tokenIds({ ...(jti !== undefined && { jti }), ...(sid !== undefined && { sid }) })
+    if (key !== undefined) return this.#byTokenId.get(key) ?? nobody
+    return user === undefined ? this.all() : this.ofUser(user)
   }
 
   inRoom(room: string): ReadonlySet<Session> {
@@ -85,17 +104,22 @@ export class Presence {
   #in(stream: Stream): ReadonlySet<Session> {
     return this.#byStream.get(stream) ?? nobody
   }
+}
 
-  #put(stream: Stream, session: Session): void {
-    const sessions = this.#byStream.get(stream)
-    if (sessions === undefined) this.#byStream.set(stream, new Set([session]))
-    else sessions.add(session)
-  }
+function put<Key>(index: Map<Key, Set<Session>>, key: Key, session: Session): void {
+  const sessions = index.get(key)
+  if (sessions === undefined) index.set(key, new Set([session]))
+  else sessions.add(session)
+}
 
-  #drop(stream: Stream, session: Session): void {
-    const sessions = this.#byStream.get(stream)
-    if (sessions?.delete(session) && sessions.size === 0) this.#byStream.delete(stream)
-  }
+function drop<Key>(index: Map<Key, Set<Session>>, key: Key, session: Session): void {
+  const sessions = index.get(key)
+  if (sessions?.delete(session) && sessions.size === 0) index.delete(key)
+}
+
+/** The most telling one first. */
+function tokenIds({ jti, sid }: Pick<Identity, 'jti' | 'sid'>): readonly string[] {
+  return [...(jti === undefined ? [] : [`jti:${jti}`]), ...(sid === undefined ? [] : [`sid:${sid}`])]
 }
 
 export function toSessionInfo(session: Session): SessionInfo {
