@@ -60,7 +60,9 @@ function isAuthorized({ user, session }: RoomState, time: number): boolean {
  * The backend's word comes first; then what the session was allowed; then its own word, and the token's.
  */
 export function roomSource(identity: Identity, room: string, state: RoomState, time: number): RoomSource | undefined {
-  const { user, session } = state
+  const { user } = state
+  // What it was allowed and is no longer is as if it had never asked.
+  const session = state.session?.present === false && state.session.authorized !== undefined ? undefined : state.session
   if (user?.present) return 'backend'
   if (isAuthorized(state, time)) return 'request'
   if (!tokenOpens(identity, room, user)) return undefined

@@ -26,7 +26,7 @@ export interface MembershipEntry {
   readonly room: string
   readonly member: Member
   readonly present: boolean
-  /** For a session's own: somebody but its login token has allowed it, a room token or the application; it holds no longer than that. */
+  /** For a session's own: somebody but its login token has allowed it, a room token or the application; it holds no longer than that. When it is over, not `present`. */
   readonly authorized?: Authorized
 }
 

@@ -316,8 +316,9 @@ export class Hub {
     for (const { session, room } of this.#delivery.takeLapsed()) {
       // So that a resume does not tell of it again.
       const forgotten = this.#inTurn(session, async () => {
-        if (session.detached || !session.lapsedRooms(now).includes(room)) return
-        await this.#control({ kind: 'membership', room, member: { session: session.id }, present: false })
+        const authorized = session.stateOf(room).session?.authorized
+        if (session.detached || authorized === undefined || !session.lapsedRooms(now).includes(room)) return
+        await this.#control({ kind: 'membership', room, member: { session: session.id }, present: false, authorized })
       })
       forgotten.catch((error: unknown) => {
         if (!(error instanceof BridgeError && error.code === 'log_unavailable')) this.#options.observer.failed(error)

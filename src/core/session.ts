@@ -113,7 +113,7 @@ export class Session {
     const membership = toMembership(entry, position, time)
     this.#states.set(entry.room, 'user' in entry.member ? { ...state, user: membership } : { ...state, session: membership })
     const change = this.#update(entry.room, time)
-    return change?.entered === false && this.stateOf(entry.room).user?.present === false ? { ...change, by: 'backend' } : change
+    return change?.entered === false && 'user' in entry.member ? { ...change, by: 'backend' } : change
   }
 
   /** Goes on with another token of the same user, for what stands after `position`. Rooms that it leaves come before those that it enters. */

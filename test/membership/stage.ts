@@ -1,4 +1,4 @@
-import { Hub } from '../../src/core/hub.ts'
+import { Hub, type HubOptions } from '../../src/core/hub.ts'
 import type { Observer } from '../../src/core/observer.ts'
 import { EmbeddedLog } from '../../src/log/embedded.ts'
 
@@ -9,12 +9,14 @@ const retentionAgeMs = 2500
 export class Stage {
   readonly failures: unknown[] = []
   readonly #directory: string
+  readonly #options: Partial<HubOptions>
   #now = 1_000_000
   #ids = 0
   #open: { readonly log: EmbeddedLog; readonly hub: Hub } | undefined
 
-  constructor(directory: string) {
+  constructor(directory: string, options: Partial<HubOptions> = {}) {
     this.#directory = directory
+    this.#options = options
   }
 
   get now(): number {
@@ -48,6 +50,7 @@ export class Stage {
       maxRoomsPerSession: 100,
       revocationAgeMs: 3_600_000,
       clockToleranceMs: 0,
+      ...this.#options,
     })
     this.#open = { log, hub }
   }
@@ -61,8 +64,8 @@ export class Stage {
     return `n${this.#ids++}`
   }
 
-  pass(): void {
-    this.#now += 1000
+  pass(ms = 1000): void {
+    this.#now += ms
   }
 }
 

@@ -53,7 +53,8 @@ export interface Line {
 export type Item =
   | { readonly position: number; readonly event: string }
   | { readonly position: number; readonly ready: readonly string[] }
-  | { readonly position: number; readonly room: string; readonly entered: boolean }
+  | { readonly position: number; readonly room: string; readonly entered: boolean; readonly by?: string }
+  | { readonly position: number; readonly expiresAt: number }
 
 /**
  * Who must and who must not see what: the promises once more, told from the whole history instead of from states that are kept up to date.

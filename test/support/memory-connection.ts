@@ -12,11 +12,13 @@ export class MemoryConnection implements Connection {
   ended: SessionEnd | undefined
   readonly #capacity: number
   readonly #onEnd: () => void
+  #position: number
   #waiting: Item[] = []
   #takers: (() => void)[] = []
 
   /** `capacity`: how many things may wait for the client before the line is full; infinite: it takes everything at once. */
-  constructor(capacity: number, onEnd: () => void) {
+  constructor(capacity: number, onEnd: () => void, after = 0) {
+    this.#position = after
     this.#capacity = capacity
     this.#onEnd = onEnd
   }
@@ -25,10 +27,10 @@ export class MemoryConnection implements Connection {
     this.#put({ position, event: entry.event })
   }
 
-  notify({ event, data }: Notice, position = 0): void {
-    if (event === 'sidecast:expiring') return
-    if (event === 'sidecast:ready') this.#put({ position, ready: data.rooms })
-    else this.#put({ position, room: data.room, entered: event === 'sidecast:joined' })
+  notify({ event, data }: Notice, position = this.#position): void {
+    if (event === 'sidecast:expiring') this.#put({ position, expiresAt: data.expiresAt })
+    else if (event === 'sidecast:ready') this.#put({ position, ready: data.rooms })
+    else this.#put({ position, room: data.room, entered: event === 'sidecast:joined', by: data.by })
   }
 
   get full(): boolean {
@@ -57,6 +59,7 @@ export class MemoryConnection implements Connection {
 
   #put(item: Item): void {
     if (this.ended !== undefined) return
+    this.#position = item.position
     if (this.#capacity === Number.POSITIVE_INFINITY) this.taken.push(item)
     else this.#waiting.push(item)
   }

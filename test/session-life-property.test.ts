@@ -1,0 +1,35 @@
+import { randomInt } from 'node:crypto'
+import fc from 'fast-check'
+import { test } from 'vitest'
+import { folderNamed } from './log/folders.ts'
+import { Stage } from './membership/stage.ts'
+import { command } from './session-life/commands.ts'
+import { toleranceMs } from './session-life/model.ts'
+import { Decider, Play } from './session-life/play.ts'
+
+/** With the seed that a failure names, the first run is the one that failed. */
+const seed = Number(process.env.SIDECAST_TEST_SEED ?? randomInt(2 ** 31))
+
+test('whatever happens to its token and its rooms, a session is told all of it and gets what it is entitled to', { timeout: 120_000 }, async () => {
+  const decider: Decider = new Decider(() => stage.now)
+  const stage: Stage = new Stage(folderNamed('life'), { clockToleranceMs: toleranceMs, authorizeRoom: decider })
+  await stage.open()
+  const totals: Record<string, number> = { runs: 0 }
+  const property = fc.asyncProperty(fc.array(command, { minLength: 10, maxLength: 60, size: 'max' }), async (commands) => {
+    totals.runs = (totals.runs ?? 0) + 1
+    const play = new Play(stage, decider, `r${totals.runs}:`)
+    try {
+      for (const one of commands) await play.do(one)
+      await play.finish()
+    } finally {
+      play.leave()
+    }
+    for (const [name, count] of Object.entries(play.counts)) totals[name] = (totals[name] ?? 0) + count
+  })
+  try {
+    await fc.assert(property, { seed, numRuns: 500 })
+  } finally {
+    await stage.close()
+    console.log('the life of sessions', { seed, ...totals })
+  }
+})
