@@ -39,7 +39,7 @@ export class SignedRequest {
     const [id = '', timestamp = '', signature = ''] = given.flat()
     // A dot would let the border between the id and the rest be moved.
     if (!/^[\x21-\x2d\x2f-\x7e]{1,190}$/.test(id)) throw refuse('webhook-id must be 1 to 190 visible ASCII characters, none of them a dot.')
-    if (!/^\d{1,12}$/.test(timestamp)) throw refuse('webhook-timestamp must be seconds since 1970, in digits.')
+    if (!/^[1-9]\d{0,11}$/.test(timestamp)) throw refuse('webhook-timestamp must be seconds since 1970, in digits.')
     if (Math.abs(now / 1000 - Number(timestamp)) > toleranceSeconds)
       throw refuse('webhook-timestamp is more than five minutes from now: compare the clocks, and sign each attempt anew.')
     const signatures = signature.split(' ').flatMap((part) => /^v1,([A-Za-z0-9+/]{43}=)$/.exec(part)?.[1] ?? [])
