@@ -1,0 +1,47 @@
+import { execFileSync } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { createServer } from 'node:https'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { getCACertificates, setDefaultCACertificates } from 'node:tls'
+import { expect, test } from 'vitest'
+import { Call } from '../../src/backend/call.ts'
+
+test('over https only a certificate that is trusted, and of that name, is talked to', async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'sidecast-tls-'))
+  const trusted = getCACertificates()
+  try {
+    const [key, cert] = [join(directory, 'key.pem'), join(directory, 'cert.pem')]
+    const request = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '1', '-subj', '/CN=localhost']
+    execFileSync('openssl', [...request, '-addext', 'subjectAltName=DNS:localhost', '-keyout', key, '-out', cert], { stdio: 'ignore' })
+    let asked = 0
+    const server = createServer({ key: await readFile(key), cert: await readFile(cert) }, (_request, response) => {
+      asked++
+      response.setHeader('content-type', 'application/json').end('{"allowed":true}')
+    })
+    server.listen(0, 'localhost')
+    await once(server, 'listening')
+    const { port, address } = Object(server.address())
+    const ask = async (host: string) => {
+      const call = new Call({ url: `https://${host}:${port}/`, setting: 'SIDECAST_TEST_URL', timeoutMs: 5000 })
+      return call
+        .post({}, '{}')
+        .then((answer) => answer.json())
+        .finally(() => call.close())
+    }
+    try {
+      await expect(ask('localhost')).rejects.toMatchObject({ code: 'unavailable', message: expect.stringContaining('certificate') })
+      setDefaultCACertificates([await readFile(cert, 'utf8')])
+      await expect(ask(address === '::1' ? '[::1]' : address)).rejects.toMatchObject({ code: 'unavailable' })
+      expect(asked).toBe(0)
+      expect(await ask('localhost')).toEqual({ allowed: true })
+    } finally {
+      server.close()
+      server.closeAllConnections()
+    }
+  } finally {
+    setDefaultCACertificates(trusted)
+    await rm(directory, { recursive: true })
+  }
+})
