@@ -236,29 +236,6 @@ describe('the rooms', () => {
   })
 })
 
-test('twenty thousand mutations of a good token are all refused, each with a code', { timeout: 60_000 }, async () => {
-  const good = token({ rooms: ['a'] })
-  const digits = [...'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_']
-  const place = fc.nat(good.length - 1)
-  const mutation = fc.oneof(
-    fc.tuple(place, fc.constantFrom(...digits, '.', '=', '\0', 'é')).map(([at, digit]) => good.slice(0, at) + digit + good.slice(at + 1)),
-    fc.tuple(place, fc.nat(40)).map(([at, length]) => good.slice(0, at) + good.slice(at + length + 1)),
-    fc.tuple(place, fc.string({ minLength: 1, maxLength: 20 })).map(([at, text]) => good.slice(0, at) + text + good.slice(at)),
-    fc.tuple(place, place).map(([one, other]) => good.slice(one) + good.slice(0, other)),
-    fc
-      .tuple(fc.json(), fc.json())
-      .map(([header, claims]) => signJws(header, claims, () => Buffer.from(good.slice(good.lastIndexOf('.') + 1), 'base64url'))),
-    fc.string({ maxLength: 300 }),
-  )
-  const mutants = fc.sample(
-    mutation.filter((mutant) => mutant !== good),
-    20_000,
-  )
-  const answers = new Set<unknown>()
-  for (const mutant of mutants) answers.add(await judge(mutant))
-  expect([...answers].sort()).toEqual(['token_malformed', 'token_signature'])
-})
-
 test('whatever a well-signed token says, the answer is an identity or a code', { timeout: 60_000 }, async () => {
   const value = fc.json().map((text): unknown => JSON.parse(text))
   const claims = fc.record(
