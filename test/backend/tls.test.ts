@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { createServer } from 'node:https'
@@ -11,12 +12,16 @@ import { Call } from '../../src/backend/call.ts'
 test('over https only a certificate that is trusted, and of that name, is talked to', async () => {
   const directory = await mkdtemp(join(tmpdir(), 'sidecast-tls-'))
   const trusted = getCACertificates()
+  const passphrase = randomBytes(16).toString('hex')
   try {
-    const [key, cert] = [join(directory, 'key.pem'), join(directory, 'cert.pem')]
-    const request = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '1', '-subj', '/CN=localhost']
-    execFileSync('openssl', [...request, '-addext', 'subjectAltName=DNS:localhost', '-keyout', key, '-out', cert], { stdio: 'ignore' })
+    // The JDK's, which is there for the examples.
+    const store = ['-keystore', join(directory, 'store.p12'), '-storetype', 'PKCS12', '-storepass', passphrase, '-alias', 'server']
+    const names = ['-dname', 'CN=localhost', '-ext', 'san=dns:localhost']
+    execFileSync('keytool', ['-genkeypair', ...store, '-keyalg', 'EC', '-groupname', 'secp256r1', ...names], { stdio: 'ignore' })
+    const certificate = execFileSync('keytool', ['-exportcert', '-rfc', ...store], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] })
+    const pfx = await readFile(join(directory, 'store.p12'))
     let asked = 0
-    const server = createServer({ key: await readFile(key), cert: await readFile(cert) }, (_request, response) => {
+    const server = createServer({ pfx, passphrase }, (_request, response) => {
       asked++
       response.setHeader('content-type', 'application/json').end('{"allowed":true}')
     })
@@ -32,7 +37,7 @@ test('over https only a certificate that is trusted, and of that name, is talked
     }
     try {
       await expect(ask('localhost')).rejects.toMatchObject({ code: 'unavailable', message: expect.stringContaining('certificate') })
-      setDefaultCACertificates([await readFile(cert, 'utf8')])
+      setDefaultCACertificates([certificate])
       await expect(ask(address === '::1' ? '[::1]' : address)).rejects.toMatchObject({ code: 'unavailable' })
       expect(asked).toBe(0)
       expect(await ask('localhost')).toEqual({ allowed: true })
