@@ -57,7 +57,7 @@ export interface RevocationEntry {
 }
 
 /** The revocation of this id is no more: somebody has lifted it, or it has expired. */
-export interface RevocationLiftedEntry {
+interface RevocationLiftedEntry {
   readonly kind: 'revocation-lifted'
   readonly id: string
   /** Set: only if it has expired by then, for another may have taken its place meanwhile. Milliseconds since 1970. */
