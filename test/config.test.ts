@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
+import type { IssuerOptions } from '../src/auth/issuer.ts'
 import { type Config, loadConfig, maskedConfig, referenceTable } from '../src/config/config.ts'
 import { BridgeError } from '../src/errors.ts'
 
@@ -48,6 +49,13 @@ function load(settings: Readonly<Record<string, string | undefined>> = {}, { arg
 const toEnvironment = (settings: Readonly<Record<string, string | undefined>>) =>
   Object.fromEntries(Object.entries(settings).map(([name, value]) => [`SIDECAST_${name}`, value]))
 
+/** The issuer that a configuration with one has. */
+function onlyIssuer({ jwt: { issuers } }: Config): IssuerOptions {
+  const [issuer, second] = issuers
+  if (issuer === undefined || second !== undefined) throw new Error(`${issuers.length} issuers`)
+  return issuer
+}
+
 /** What is wrong, a text each. */
 function problems(settings: Readonly<Record<string, string | undefined>>, given: Given = {}): readonly string[] {
   try {
@@ -76,37 +84,58 @@ describe('what is in force', () => {
         pingIntervalMs: 25_000,
         pingTimeoutMs: 20_000,
         sessionsPerUser: 100,
+        refusalsPerIp: 50,
+        trustedProxies: [],
         roomsPerSession: 1000,
         maxBufferBytes: 1024 ** 2,
       },
-      http: { host: '127.0.0.1', port: 3001, apiKeys: [], maxEventBytes: 256 * 1024, maxBatchBytes: 16 * 1024 ** 2, metricsKey: false },
+      http: {
+        host: '127.0.0.1',
+        port: 3001,
+        apiKeys: [],
+        signingKeys: [],
+        maxEventBytes: 256 * 1024,
+        maxBatchBytes: 16 * 1024 ** 2,
+        metricsKey: false,
+      },
       log: { directory: '/srv/data', durability: 'disk', retentionAgeMs: 300_000, retentionEvents: 1_000_000, dedupeWindowMs: 300_000 },
       drainPeriodMs: 5000,
       logLevel: 'info',
     })
-    expect(jwt).toMatchObject({
-      algorithms: ['HS256', 'HS384', 'HS512'],
-      clockToleranceMs: 30_000,
-      requireExp: true,
-      userClaims: ['sub'],
-      roomsClaim: 'rooms',
-    })
-    expect(jwt).not.toHaveProperty('issuer')
-    expect(jwt).not.toHaveProperty('audience')
+    const claims = { userClaims: ['sub'], roomsClaim: 'rooms', roomTemplates: [], clockToleranceMs: 30_000 }
+    const { secret: signs, issuer, ...signing } = jwt.signing ?? {}
+    expect(jwt).toMatchObject({ opaque: claims, clockToleranceMs: 30_000, revocationAgeMs: 400 * 86_400_000 })
+    expect(jwt.issuers).toEqual([
+      {
+        ...claims,
+        name: 'login',
+        keys: [{ kind: 'fixed', keys: [{ key: signs, algorithms: ['HS256', 'HS384', 'HS512'] }] }],
+        algorithms: [],
+        issuers: [],
+        audiences: [],
+        authorizedParties: [],
+        types: [],
+        requiredClaims: [],
+        requireExp: true,
+        numericStringDates: false,
+      },
+    ])
+    expect(issuer).toBe(jwt.issuers[0])
+    expect(signing).toEqual({ algorithm: 'HS256' })
   })
 
   test('a flag wins over the environment, and the environment over the file', async () => {
     const cwd = await folderWith({ 'sidecast.yaml': 'jwt: { user_claim: file, issuer: file, audience: file }' })
     const args = ['--config', 'sidecast.yaml', '--jwt-user-claim', 'flag']
-    const { jwt } = load({ JWT_USER_CLAIM: 'environment', JWT_ISSUER: 'environment' }, { args, cwd })
-    expect(jwt).toMatchObject({ userClaims: ['flag'], issuer: 'environment', audience: 'file' })
+    const issuer = onlyIssuer(load({ JWT_USER_CLAIM: 'environment', JWT_ISSUER: 'environment' }, { args, cwd }))
+    expect(issuer).toMatchObject({ userClaims: ['flag'], issuers: ['environment'], audiences: ['file'] })
   })
 
   test('a flag takes its value after a space or an equals sign', () => {
     expect(load({}, { args: ['--public-port', '1', '--private-port=2', '--jwt-issuer=a=--b'] })).toMatchObject({
       gateway: { port: 1 },
       http: { port: 2 },
-      jwt: { issuer: 'a=--b' },
+      jwt: { issuers: [{ issuers: ['a=--b'] }] },
     })
   })
 
@@ -119,7 +148,7 @@ describe('what is in force', () => {
     'jwt: { user: { claim: id } }',
   ])('the file may nest its names or not: %j', async (yaml) => {
     const cwd = await folderWith({ 'sidecast.yaml': yaml })
-    expect(load({ CONFIG: 'sidecast.yaml' }, { cwd }).jwt.userClaims).toEqual(['id'])
+    expect(onlyIssuer(load({ CONFIG: 'sidecast.yaml' }, { cwd })).userClaims).toEqual(['id'])
   })
 
   test('a list in the file may be a YAML list or one text', async () => {
@@ -128,14 +157,14 @@ describe('what is in force', () => {
         'jwt.user_claim: [sub, "data.user.id"]\nallowed_origins:\n  - https://a.example\n  - https://b.example\ntransports: polling, websocket',
     })
     expect(load({ CONFIG: 'a.yaml' }, { cwd })).toMatchObject({
-      jwt: { userClaims: ['sub', 'data.user.id'] },
+      jwt: { issuers: [{ userClaims: ['sub', 'data.user.id'] }] },
       gateway: { allowedOrigins: ['https://a.example', 'https://b.example'], transports: ['polling', 'websocket'] },
     })
   })
 
   test('texts in the file stay the texts that they are', async () => {
     const cwd = await folderWith({ 'a.yaml': 'jwt: { issuer: 0123, audience: 1e3, require_exp: false }' })
-    expect(load({ CONFIG: 'a.yaml' }, { cwd }).jwt).toMatchObject({ issuer: '0123', audience: '1e3', requireExp: false })
+    expect(onlyIssuer(load({ CONFIG: 'a.yaml' }, { cwd }))).toMatchObject({ issuers: ['0123'], audiences: ['1e3'], requireExp: false })
   })
 
   test('paths in the file start from its folder, others from the working directory', async () => {
@@ -160,8 +189,14 @@ describe('what is in force', () => {
   })
 
   test('every kind of token source is understood', () => {
-    const { tokenSources } = load({ TOKEN_SOURCES: 'cookie:jwt_token, query:token,auth,header', ALLOWED_ORIGINS: 'https://a.example' }).gateway
-    expect(tokenSources).toEqual([{ kind: 'cookie', name: 'jwt_token' }, { kind: 'query', name: 'token' }, { kind: 'auth' }, { kind: 'header' }])
+    const settings = { TOKEN_SOURCES: 'cookie:jwt_token, cookie:jwt_hp+jwt_s,query:token,auth,header', ALLOWED_ORIGINS: 'https://a.example' }
+    expect(load(settings).gateway.tokenSources).toEqual([
+      { kind: 'cookie', names: ['jwt_token'] },
+      { kind: 'cookie', names: ['jwt_hp', 'jwt_s'] },
+      { kind: 'query', name: 'token' },
+      { kind: 'auth' },
+      { kind: 'header' },
+    ])
   })
 
   test('origins become what browsers send', () => {
@@ -173,14 +208,17 @@ describe('what is in force', () => {
 
   test('public keys are PEM, several of them, and their line ends may be written \\n', () => {
     const { jwt } = load({ JWT_SECRET: undefined, JWT_PUBLIC_KEY: `${publicKey}${rsa.publicKey}`.replaceAll('\n', '\\n') })
-    expect(jwt.keys).toHaveLength(2)
-    expect(jwt.algorithms).toEqual(['ES256', 'RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512'])
+    const keys = jwt.issuers.flatMap((issuer) => issuer.keys.flatMap((origin) => (origin.kind === 'fixed' ? origin.keys : [])))
+    expect(keys.map(({ algorithms }) => algorithms)).toEqual([['ES256'], ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512']])
     expect(jwt.signing).toBeUndefined()
   })
 
   test('development tokens are signed with the first algorithm that is accepted', () => {
     expect(load().jwt.signing?.algorithm).toBe('HS256')
-    expect(load({ JWT_ALGORITHMS: 'HS512,HS256' }).jwt).toMatchObject({ algorithms: ['HS512', 'HS256'], signing: { algorithm: 'HS512' } })
+    expect(load({ JWT_ALGORITHMS: 'HS512,HS256' }).jwt).toMatchObject({
+      issuers: [{ algorithms: ['HS512', 'HS256'] }],
+      signing: { algorithm: 'HS512' },
+    })
   })
 
   test('of API keys only the name, the hash and the scopes remain; without scopes a key may publish', () => {
@@ -271,7 +309,8 @@ describe('what is wrong', () => {
     [{ MAX_BATCH_SIZE: '2kb' }, 'SIDECAST_MAX_BATCH_SIZE (environment): is less than SIDECAST_MAX_EVENT_SIZE'],
     [{ PING_INTERVAL: '30d' }, 'SIDECAST_PING_INTERVAL (environment): must lie between 100ms and 1h'],
     [{ METRICS_KEY: 'true', API_KEYS: `shop:${key}` }, 'SIDECAST_METRICS_KEY (environment): closes the metrics to everybody'],
-    [{ API_KEYS: `shop:${key},shop:${key}x` }, 'SIDECAST_API_KEYS (environment): holds two keys with the name shop'],
+    [{ API_KEYS: `shop:${key},shop:${key}x:read` }, 'SIDECAST_API_KEYS (environment): holds two keys with the name shop that allow different things'],
+    [{ API_KEYS: `shop:${key},shop:${key}` }, 'SIDECAST_API_KEYS (environment): holds the same key of shop twice'],
     [{ API_KEYS: `shop:${key},blog:${key}` }, 'SIDECAST_API_KEYS (environment): gives shop and blog the same key'],
     [{ API_KEYS: 'shop:short' }, 'SIDECAST_API_KEYS (environment): the key shop has 5 characters; at least 32 are needed'],
     [{ API_KEYS: `shop:${'your-secret-key-here'.repeat(2)}` }, 'SIDECAST_API_KEYS (environment): the key shop is a placeholder'],
@@ -300,12 +339,9 @@ describe('what is wrong', () => {
     expect(found[0]).toContain(problem)
   })
 
-  test.each(['REDIS_URL', 'REDIS_URL_FILE', 'JWT_JWKS_URL', 'JWT_OIDC_ISSUER', 'JWT_PRESET', 'WORKERS'])(
-    '%s is not ignored, for this version does not support it',
-    (name) => {
-      expect(problems({ [name]: '2' })).toEqual([`SIDECAST_${name} (environment): is not supported by this version: remove it`])
-    },
-  )
+  test.each(['REDIS_URL', 'REDIS_URL_FILE', 'WORKERS'])('%s is not ignored, for this version does not support it', (name) => {
+    expect(problems({ [name]: '2' })).toEqual([`SIDECAST_${name} (environment): is not supported by this version: remove it`])
+  })
 
   test.each([
     'https://a.example/',
@@ -351,8 +387,8 @@ describe('what is wrong', () => {
     ['- jwt', 'SIDECAST_CONFIG (environment): a.yaml must hold keys and values'],
     ['jwt: { issuer: a }\njwt: { audience: b }', 'SIDECAST_CONFIG (environment): a.yaml is not usable YAML at line 2: Map keys must be unique'],
     ['jwt: { user_claim: a, userClaim: b }', 'SIDECAST_JWT_USER_CLAIM (a.yaml:jwt.userClaim): is given twice in this file'],
-    ['api_keys: [{ name: shop }]', 'SIDECAST_API_KEYS (a.yaml:api_keys): must be one text or a list of texts'],
-    ['jwt: { issuer: [a, b] }', 'SIDECAST_JWT_ISSUER (a.yaml:jwt.issuer): takes one value, not a list'],
+    ['allowed_origins: [{ name: shop }]', 'SIDECAST_ALLOWED_ORIGINS (a.yaml:allowed_origins): must be one text or a list of texts'],
+    ['jwt: { rooms_claim: [a, b] }', 'SIDECAST_JWT_ROOMS_CLAIM (a.yaml:jwt.rooms_claim): takes one value, not a list'],
     ['jwt: { issuer: }', 'SIDECAST_JWT_ISSUER (a.yaml:jwt.issuer): is empty'],
     ['jwt: { issuer: null }', 'SIDECAST_JWT_ISSUER (a.yaml:jwt.issuer): is empty'],
     ['jwt: { usr_claim: a }', 'SIDECAST_JWT_USR_CLAIM (a.yaml:jwt.usr_claim): is not known: did you mean jwt_user_claim?'],
@@ -418,7 +454,7 @@ describe('what is printed', () => {
     const example = /```yaml\n([\s\S]*?)```/.exec(text)?.[1] ?? ''
     const cwd = await folderWith({ 'sidecast.yaml': example, 'secrets/jwt': `${secret}\n`, 'secrets/api-keys': `shop:${key}\n` })
     const config = loadConfig({ args: ['--config', 'sidecast.yaml'], env: {}, cwd })
-    expect(config).toMatchObject({ jwt: { userClaims: ['sub', 'user_id'], audience: 'shop' }, log: { retentionAgeMs: 900_000 } })
+    expect(config).toMatchObject({ jwt: { issuers: [{ userClaims: ['sub', 'user_id'], audiences: ['shop'] }] }, log: { retentionAgeMs: 900_000 } })
     expect(config.gateway.allowedOrigins).toHaveLength(2)
   })
 })

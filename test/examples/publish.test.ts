@@ -110,6 +110,6 @@ test('a login token made by the PHP example opens a session with its user and ro
   await using bridge = await startTestBridge()
   const { output } = await runProgram('php', ['examples/php/login.php', '42'], { SIDECAST_JWT_SECRET: secret })
   await using session = connectSession(bridge.publicUrl, { token: output.trim() })
-  expect((await session.notice('sidecast:ready')).data).toMatchObject({ user: '42', rooms: ['news'] })
+  expect((await session.notice('sidecast:ready')).data).toMatchObject({ user: '42', rooms: ['user:42', 'news'] })
   expect(await session.request('sidecast:join', { room: 'order:7' })).toMatchObject({ ok: true })
 })

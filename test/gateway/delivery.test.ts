@@ -62,7 +62,7 @@ describe.each(transports)('over %s', (transport) => {
     await using world = await start(['in', 'put', 'asks', 'out'], { rooms: ['team:*'] })
     const { bridge, sessions } = world
     await using named = connectSession(bridge.publicUrl, { token: login('named', { rooms: ['team:1'] }), transports: [transport] })
-    expect((await named.notice('sidecast:ready')).data).toMatchObject({ rooms: ['team:1'] })
+    expect((await named.notice('sidecast:ready')).data).toMatchObject({ rooms: ['user:named', 'team:1'] })
     expect(await bridge.call('PUT', '/v1/rooms/team:1/users/put')).toMatchObject({ status: 202 })
     expect(await sessions[1].notice('sidecast:joined')).toMatchObject({ data: { room: 'team:1', by: 'backend' } })
     expect(await sessions[2].request('sidecast:join', { room: 'team:1' })).toEqual({ ok: true, room: 'team:1' })
@@ -149,7 +149,7 @@ describe.each(transports)('over %s', (transport) => {
     expect((await session.notice('sidecast:ready')).data).toEqual({
       user: '7',
       session: expect.stringMatching(/^[\w-]{20}$/),
-      rooms: [],
+      rooms: ['user:7'],
       recovered: false,
       expiresAt: expect.any(Number),
     })

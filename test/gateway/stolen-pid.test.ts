@@ -64,7 +64,7 @@ test('a pid under the token of another user is worth nothing: a new session, and
   const { pid, offset, session } = await leave(bridge, 'ann')
   await using raw = await openRaw(bridge.publicUrl)
   const { ready, events, pid: own } = await arrive(bridge, raw, 'mallory', { pid, offset })
-  expect(ready).toMatchObject({ recovered: false, reason: 'session', rooms: [] })
+  expect(ready).toMatchObject({ recovered: false, reason: 'session', rooms: ['user:mallory'] })
   expect(ready.session).not.toBe(session)
   expect(own).not.toBe(pid)
   expect(events).toEqual([])
