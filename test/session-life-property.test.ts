@@ -3,12 +3,18 @@ import fc from 'fast-check'
 import { test } from 'vitest'
 import { folderNamed } from './log/folders.ts'
 import { Stage } from './membership/stage.ts'
-import { command } from './session-life/commands.ts'
+import { type Command, command } from './session-life/commands.ts'
 import { toleranceMs } from './session-life/model.ts'
 import { Decider, Play } from './session-life/play.ts'
 
 /** With the seed that a failure names, the first run is the one that failed. */
 const seed = Number(process.env.SIDECAST_TEST_SEED ?? randomInt(2 ** 31))
+
+/** Nothing can happen to nobody. */
+const arrivals = [0, 1, 2].map((client): Command => {
+  const token = { rooms: ['a', '*'], lifeMs: 400_000, ageMs: 0, jti: 'j1', sid: 's1', foreign: false } as const
+  return { kind: 'connect', client, token, anew: true, capacity: client === 1 ? 3 : Number.POSITIVE_INFINITY }
+})
 
 test('whatever happens to its token and its rooms, a session is told all of it and gets what it is entitled to', { timeout: 120_000 }, async () => {
   const decider: Decider = new Decider(() => stage.now)
@@ -19,7 +25,7 @@ test('whatever happens to its token and its rooms, a session is told all of it a
     totals.runs = (totals.runs ?? 0) + 1
     const play = new Play(stage, decider, `r${totals.runs}:`)
     try {
-      for (const one of commands) await play.do(one)
+      for (const one of [...arrivals, ...commands]) await play.do(one)
       await play.finish()
     } finally {
       play.leave()

@@ -451,7 +451,12 @@ export function describeEventLog(name: string, kind: LogKind): void {
           ]),
         )
         expect(log.memberships(session).get('a')).toMatchObject({ present: true, authorized: { givenAt: clock - 7 } })
-        expect(log.memberships(session).get('b')).toEqual({ present: true, position: second, time: clock, authorized: { until: clock + 5, givenAt: clock } })
+        expect(log.memberships(session).get('b')).toEqual({
+          present: true,
+          position: second,
+          time: clock,
+          authorized: { until: clock + 5, givenAt: clock },
+        })
       })
 
       test('an entry carries the membership that it replaced, live and when it is read', async () => {

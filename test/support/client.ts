@@ -13,6 +13,14 @@ interface Refusal {
   readonly retry: boolean
 }
 
+interface Acknowledgement {
+  readonly ok: boolean
+  readonly room?: string
+  readonly rooms?: readonly string[]
+  readonly expiresAt?: number | null
+  readonly error?: { readonly code: string; readonly message: string }
+}
+
 export interface TestSession {
   readonly socket: Socket
   /** Application events, in the order of arrival. */
@@ -29,7 +37,7 @@ export interface TestSession {
   refused(): Promise<Refusal>
   /** Resolves with the reason of the n-th disconnection. */
   closed(count?: number): Promise<string>
-  request(event: string, body: unknown): Promise<{ readonly ok: boolean; readonly room?: string; readonly error?: { readonly code: string } }>
+  request(event: string, body: unknown): Promise<Acknowledgement>
   /** Cuts the line without a word, as a network does. */
   cut(): void
   [Symbol.asyncDispose](): Promise<void>
