@@ -4,11 +4,11 @@ import { BridgeError, toBridgeError } from '../errors.ts'
 import { AnswerCache } from './answer-cache.ts'
 import { Application, type ApplicationOptions } from './application.ts'
 import { observed } from './asking.ts'
-import { parseMoment } from './moment.ts'
+import { readMoment } from './moment.ts'
 import type { ReadClaims } from './read-claims.ts'
 
 export interface ConnectAuthorizationOptions extends ApplicationOptions {
-  /** Reads `sub`, `rooms`, `exp`, `iat`, `jti` and `sid`. */
+  /** Reads `sub`, `rooms`, `jti` and `sid`. */
   readonly readClaims: ReadClaims
 }
 
@@ -52,27 +52,15 @@ export class ConnectAuthorizations {
       throw new BridgeError(question.token === undefined ? 'token_missing' : 'token_signature', `the application answers ${answer.status}`)
     if (answer.status !== 200) throw call.unexpected(answer)
     const said = answer.json()
-    const [expiresAt, issuedAt] = [said.expiresAt, said.issuedAt].map((value) => {
-      const moment = value === undefined || value === null ? undefined : parseMoment(value)
-      if (moment === undefined && value !== undefined && value !== null)
-        throw call.failure('answers with an expiresAt or issuedAt that is neither seconds nor milliseconds since 1970 nor RFC 3339')
-      return moment
-    })
+    const expiresAt = readMoment(said, 'expiresAt', call)
+    // Its clock may be ahead, but nobody has logged in after the question: a login from the future would outlive revocations.
+    const iat = Math.min(readMoment(said, 'issuedAt', call) ?? asked, asked)
     if (expiresAt !== undefined && expiresAt <= asked)
       throw new BridgeError('token_expired', `the application says that it expired at ${new Date(expiresAt).toISOString()}`)
-    const identity = this.#read({
-      sub: said.user,
-      rooms: said.rooms,
-      jti: said.jti,
-      sid: said.sid,
-      ...seconds('exp', expiresAt),
-      ...seconds('iat', issuedAt),
-    })
-    // What the application says now is as good as a token that it issues now; it has not known of what happens from here on.
-    return {
-      identity: issuedAt === undefined ? { ...identity, issuedAt: asked, iat: asked } : identity,
-      ...(expiresAt === undefined ? {} : { until: expiresAt }),
-    }
+    const read = this.#read({ sub: said.user, rooms: said.rooms, jti: said.jti, sid: said.sid })
+    // Whenever the login was: what the application says now of rooms is newer than what was said of them before, and older than all that follows.
+    const identity = { ...read, issuedAt: asked, iat }
+    return expiresAt === undefined ? { identity } : { identity: { ...identity, expiresAt }, until: expiresAt }
   }
 
   #read(claims: Readonly<Record<string, unknown>>): Identity {
@@ -84,5 +72,3 @@ export class ConnectAuthorizations {
     }
   }
 }
-
-const seconds = (name: 'exp' | 'iat', moment: number | undefined): object => (moment === undefined ? {} : { [name]: moment / 1000 })

@@ -1,10 +1,10 @@
 import type { RoomAuthorization } from '../core/room-authorizer.ts'
-import type { Session } from '../core/session.ts'
+import type { Forwarded, Session } from '../core/session.ts'
 import { BridgeError } from '../errors.ts'
 import { AnswerCache } from './answer-cache.ts'
 import { Application, type ApplicationOptions } from './application.ts'
 import { observed } from './asking.ts'
-import { parseMoment } from './moment.ts'
+import { readMoment } from './moment.ts'
 
 /** Asks the application whether a session may be in a room. */
 export class RoomAuthorizations {
@@ -32,19 +32,18 @@ export class RoomAuthorizations {
     this.#application.call.close()
   }
 
-  async #ask(question: { readonly user: string; readonly room: string; readonly session: string }, forwarded: Session['connection']['forwarded']) {
+  async #ask(question: object, forwarded: Forwarded): Promise<RoomAuthorization> {
     const { call } = this.#application
     // Before it is asked: what happens to the user meanwhile is newer than the answer.
     const givenAt = this.#options.now()
     const answer = await this.#application.ask(question, forwarded)
     if (answer.status === 403 || answer.status === 404) throw new BridgeError('room_forbidden', `the application answers ${answer.status}`)
     if (answer.status !== 200) throw call.unexpected(answer)
-    const { allowed, expiresAt } = answer.json()
-    if (allowed === false) throw new BridgeError('room_forbidden', 'the application does not allow it')
-    if (allowed !== true) throw call.failure('answers without "allowed": true or false')
-    if (expiresAt === undefined || expiresAt === null) return { givenAt }
-    const until = parseMoment(expiresAt)
-    if (until === undefined) throw call.failure('answers with an expiresAt that is neither seconds nor milliseconds since 1970 nor RFC 3339')
+    const said = answer.json()
+    if (said.allowed === false) throw new BridgeError('room_forbidden', 'the application does not allow it')
+    if (said.allowed !== true) throw call.failure('answers without "allowed": true or false')
+    const until = readMoment(said, 'expiresAt', call)
+    if (until === undefined) return { givenAt }
     if (until <= givenAt) throw new BridgeError('room_forbidden', 'the application allows it up to a moment that is past')
     return { until, givenAt }
   }

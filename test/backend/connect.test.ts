@@ -152,3 +152,41 @@ test('revoking a user ends sessions without a token as well', async () => {
   expect((await bridge.call('POST', '/v1/revocations', { user: '42' })).status).toBe(202)
   expect((await session.notice('sidecast:disconnect')).data).toMatchObject({ code: 'token_revoked' })
 })
+
+test('a login is as old as the application says for revocations, and never from the future', async () => {
+  await using application = await startPhpApplication()
+  const before = Math.floor(Date.now() / 1000) - 600
+  for (const [issuedAt, outcome] of [
+    [before - 60, 'refused'],
+    [before + 60, 'in'],
+    [4_000_000_000, 'in'],
+    [undefined, 'in'],
+  ] as const) {
+    await using bridge = await start(application, says({ user: '42', issuedAt }), { AUTHORIZE_CACHE: '0s' })
+    expect((await bridge.call('POST', '/v1/revocations', { user: '42', issuedBefore: before * 1000 })).status).toBe(202)
+    await using session = connectSession(bridge.publicUrl, { token: 'opaque' })
+    if (outcome === 'refused') expect(await session.refused()).toMatchObject({ code: 'token_revoked', retry: false })
+    else expect((await session.notice('sidecast:ready')).data).toMatchObject({ user: '42' })
+    // What is revoked from a moment on that is past for every login.
+    const end = await bridge.call('POST', '/v1/revocations', { user: '42', issuedBefore: Date.now() + 1 })
+    expect(end.status).toBe(202)
+    if (outcome === 'in') expect((await session.notice('sidecast:disconnect')).data).toMatchObject({ code: 'token_revoked' })
+  }
+})
+
+test('rooms that the application names now are open again after a removal, but not by an answer from before it', async () => {
+  await using application = await startPhpApplication()
+  for (const [cache, rooms] of [
+    ['1h', ['user:42']],
+    ['0s', ['news', 'user:42']],
+  ] as const) {
+    await using bridge = await start(application, says({ user: '42', rooms: ['news'], issuedAt: 1_700_000_000 }), { AUTHORIZE_CACHE: cache })
+    await using first = connectSession(bridge.publicUrl, { token: 'opaque' })
+    expect((await first.notice('sidecast:ready')).data).toMatchObject({ rooms: ['user:42', 'news'] })
+    await bridge.call('DELETE', '/v1/rooms/news/users/42')
+    expect((await first.notice('sidecast:left')).data).toMatchObject({ room: 'news', by: 'backend' })
+    await using second = connectSession(bridge.publicUrl, { token: 'opaque' })
+    const { rooms: joined } = (await second.notice('sidecast:ready')).data as { readonly rooms: readonly string[] }
+    expect(joined.toSorted()).toEqual(rooms)
+  }
+})
