@@ -64,7 +64,8 @@ export function readLogins(settings: ReadonlyMap<string, Setting>, written: Read
   return {
     issuers,
     opaque: toExpectations(own),
-    revocationAgeMs: isBounded ? Math.max(...lives.map((life) => life ?? 0)) + clockToleranceMs : values.REVOCATION_AGE,
+    // The clock of the issuer may be ahead by the tolerance, and the token is taken for as long again after its end.
+    revocationAgeMs: isBounded ? Math.max(...lives.map((life) => life ?? 0)) + 2 * clockToleranceMs : values.REVOCATION_AGE,
     ...(signing === undefined ? {} : { signing }),
     secrets: readings.flatMap((reading, index) => heldBy(reading, index === 0 ? 'JWT_SECRET' : 'JWT_ISSUERS')),
     problems: [...listed.problems, ...others.flatMap(({ problems }) => problems), ...checkApart(issuers)],
