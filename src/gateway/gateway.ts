@@ -17,6 +17,7 @@ import { type Admission, createHandshake, type HandshakeOptions } from './handsh
 import { type LimitOptions, Limits } from './limits.ts'
 import { answerRequests } from './requests.ts'
 import { forgetRequest } from './token-source.ts'
+import { Turns } from './turns.ts'
 
 /** The longest thing a client may send: a token and some words around it. */
 const maxClientBytes = 16 * 1024
@@ -30,7 +31,12 @@ const maxLoggedOrigin = 200
 /** How often it is looked who has come to the end of a token: a token of five seconds has a notice that is worth having. */
 const sweepMs = 250
 
-export interface GatewayOptions extends Omit<HandshakeOptions, 'draining' | 'limits' | 'addressOf'>, Omit<LimitOptions, 'now'> {
+/** How many newcomers may wait for their turn: what comes on top would wait for longer than its client does. */
+const maxWaiting = 2000
+
+const overrun = new BridgeError('rate_limited', `more than ${maxWaiting} newcomers wait for their turn`)
+
+export interface GatewayOptions extends Omit<HandshakeOptions, 'draining' | 'limits' | 'turns' | 'addressOf'>, Omit<LimitOptions, 'now'> {
   /** Addresses and CIDR, `loopback`, `private`: whose X-Forwarded-For is believed. */
   readonly trustedProxies: readonly string[]
   readonly transports: readonly ('websocket' | 'polling')[]
@@ -54,6 +60,7 @@ export class Gateway {
   readonly #io: Server
   readonly #limits: Limits
   readonly #addressOf: ClientAddress
+  readonly #turns = new Turns(maxWaiting)
   /** All connections, also those that nobody has logged in on, and where their clients are. */
   readonly #engines = new Map<Engine, string>()
   #draining = false
@@ -72,10 +79,14 @@ export class Gateway {
       transports: [...options.transports],
       allowRequest: (request, decide) => {
         const address = this.#addressOf(request)
+        const refuse = (refusal: BridgeError): void => {
+          options.observer.handshakeRefused(refusal.code)
+          if (refusal.status === 403 || refusal.status === 429) options.onRefused(refusal, address)
+          decide(refusal.code, false)
+        }
         const refusal = this.#refusalOf(request, address)
-        if (refusal !== undefined) options.observer.handshakeRefused(refusal.code)
-        if (refusal?.status === 403 || refusal?.status === 429) options.onRefused(refusal, address)
-        decide(refusal?.code, refusal === undefined)
+        if (refusal !== undefined) refuse(refusal)
+        else if (!this.#turns.take(decideLater(request, decide))) refuse(overrun)
       },
       ...(options.allowedOrigins.length > 0 ? { cors: { origin: [...options.allowedOrigins], credentials: true } } : {}),
       maxHttpBufferSize: maxClientBytes,
@@ -103,7 +114,7 @@ export class Gateway {
       if (!this.#limits.opened(address)) cut(engine)
     })
     const addressOf = (socket: Socket): string => this.#addressOfSocket(socket)
-    this.#io.use(createHandshake({ ...options, addressOf, limits: this.#limits, draining: () => this.#draining }))
+    this.#io.use(createHandshake({ ...options, addressOf, limits: this.#limits, turns: this.#turns, draining: () => this.#draining }))
     this.#io.on('connection', (socket) => {
       try {
         this.#connect(socket)
@@ -192,6 +203,16 @@ export class Gateway {
       this.#encoded = { event, frame: encodeFrame(event.entry.event, event.entry.data, this.#options.hub.offsetOf(event.position)) }
     }
     return this.#encoded.frame
+  }
+}
+
+/** While its turn has not come nobody listens to an upgraded socket, and an error that nobody hears ends the process. */
+function decideLater({ socket }: IncomingMessage, decide: (refusal: undefined, isAllowed: boolean) => void): () => void {
+  const ignore = (): void => {}
+  socket.on('error', ignore)
+  return () => {
+    socket.off('error', ignore)
+    decide(undefined, !socket.destroyed)
   }
 }
 

@@ -9,6 +9,7 @@ import type { Limits } from './limits.ts'
 import type { Pids } from './pid.ts'
 import { toRefusal } from './refusal.ts'
 import { forgetToken, readForwarded, readToken, type TokenSource } from './token-source.ts'
+import type { Turns } from './turns.ts'
 
 /** How long a refused client has to read why, before its connection is closed: it could try again on it without limit. */
 const refusalMs = 200
@@ -25,6 +26,7 @@ export interface HandshakeOptions {
   readonly forward: readonly string[]
   readonly sessionsPerUser: number
   readonly limits: Limits
+  readonly turns: Turns
   readonly addressOf: (socket: Socket) => string
   readonly draining: () => boolean
   /** Hears the precise reason of a refusal; the client gets a code and a fixed text. */
@@ -43,7 +45,7 @@ export interface Admission {
 
 /** Socket.IO middleware that lets in who has a valid login token; `socket.data` is then the Admission. Never throws and never rejects: either would end the process. */
 export function createHandshake(options: HandshakeOptions) {
-  return (socket: Socket, next: (refusal?: Error) => void): void => {
+  const answer = (socket: Socket, next: (refusal?: Error) => void): void => {
     const address = options.addressOf(socket)
     const answered = admit(socket, address, options).then(
       (admission) => {
@@ -65,6 +67,13 @@ export function createHandshake(options: HandshakeOptions) {
       options.observer.failed(error)
       setTimeout(() => socket.conn.close(), refusalMs).unref()
     })
+  }
+  return (socket: Socket, next: (refusal?: Error) => void): void => {
+    // Who has come so far is not sent away by those who come behind; it may have left, though, while it waited.
+    const isTaken = options.turns.take(() => {
+      if (socket.conn.readyState === 'open') answer(socket, next)
+    })
+    if (!isTaken) socket.conn.close()
   }
 }
 

@@ -11,6 +11,11 @@ export interface LimitOptions {
   readonly now: () => number
 }
 
+const cure = 'is it a proxy? SIDECAST_TRUSTED_PROXIES tells its clients apart'
+// Made once: the trace of the calls that an error holds costs more than all else of a refusal.
+const tooManyRefusals = new BridgeError('rate_limited', `more logins of this network are refused than SIDECAST_REFUSALS_PER_IP; ${cure}`)
+const tooManyConnections = new BridgeError('rate_limited', `this network has as many connections as SIDECAST_CONNECTIONS_PER_IP; ${cure}`)
+
 /** What one network may cost. A network is an IPv4 address or the /64 of an IPv6 address. */
 export class Limits {
   readonly #options: LimitOptions
@@ -25,18 +30,14 @@ export class Limits {
 
   /** Why no token from this address is looked at now. */
   refusalOfLogin(address: string): BridgeError | undefined {
-    const network = toNetwork(address)
-    if (!this.#refusals.isSpent(network)) return undefined
-    const cure = 'wait a moment; a proxy in front belongs into SIDECAST_TRUSTED_PROXIES'
-    return new BridgeError('rate_limited', `more than ${this.#options.refusalsPerIp} logins a second from ${network} were refused: ${cure}`)
+    return this.#refusals.isSpent(toNetwork(address)) ? tooManyRefusals : undefined
   }
 
   /** Why no connection from this address is taken now. */
   refusalOfConnection(address: string): BridgeError | undefined {
-    const network = toNetwork(address)
     const { connectionsPerIp } = this.#options
-    if (connectionsPerIp === undefined || (this.#connections.get(network) ?? 0) < connectionsPerIp) return undefined
-    return new BridgeError('rate_limited', `${network} has ${connectionsPerIp} connections already (SIDECAST_CONNECTIONS_PER_IP)`)
+    if (connectionsPerIp === undefined) return undefined
+    return (this.#connections.get(toNetwork(address)) ?? 0) < connectionsPerIp ? undefined : tooManyConnections
   }
 
   /** A connection begins: whether it may. To be told when it ends, in any case. */

@@ -11,7 +11,8 @@ async function startSigned(overrides: Partial<HttpIngressOptions> = {}) {
   const ingress = await startIngress({ signingKeys: [{ name: 'shop', scopes: ['publish'], secret }], ...overrides })
   const post = async (body: string, headers: Readonly<Record<string, string>>, path = '/v1/events') => {
     const response = await fetch(`${ingress.url}${path}`, { method: 'POST', body, headers: { 'content-type': 'application/json', ...headers } })
-    return { status: response.status, headers: response.headers, json: await response.json() }
+    const json = (await response.json()) as { readonly [field: string]: unknown; readonly code?: string }
+    return { status: response.status, headers: response.headers, json }
   }
   return { ...ingress, post, [Symbol.asyncDispose]: () => ingress[Symbol.asyncDispose]() }
 }
