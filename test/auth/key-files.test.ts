@@ -2,6 +2,7 @@ import { generateKeyPairSync } from 'node:crypto'
 import { mkdir, mkdtemp, rename, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
 import { expect, test, vi } from 'vitest'
 import { parseJwksFile } from '../../src/auth/jwks.ts'
 import { parsePublicKeys, parseSecret } from '../../src/auth/keys.ts'
@@ -102,6 +103,32 @@ test('content that is broken, empty or missing is told once, and the last good k
   await writeFile(keys.path, textOf(old, young))
   await keys.becomes(young.sign(), accepted)
   expect(keys.failures).toHaveLength(broken.length)
+})
+
+test('a text counts when it is read twice: half of a secret is never one', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+  try {
+    const read: string[] = []
+    await using keys = await watched({
+      text: 'old',
+      parse: (text) => {
+        read.push(text)
+        return [parseSecret(secret, 'utf8')]
+      },
+    })
+    // A poll is over when the next one is due.
+    const poll = async () => {
+      vi.advanceTimersByTime(1)
+      while (vi.getTimerCount() === 0) await setImmediate()
+    }
+    for (const text of ['half', 'whole', 'whole']) {
+      await writeFile(keys.path, text)
+      await poll()
+    }
+    expect(read).toEqual(['old', 'whole'])
+  } finally {
+    vi.useRealTimers()
+  }
 })
 
 test('a file that is broken or missing at the start is refused, with its name and the reason', async () => {
