@@ -28,8 +28,6 @@ export const presets = {
     userClaims: ['sub'],
     roomTemplates: ['scope:{scopes[]}'],
     algorithms: ['RS256'],
-    // A client's own token (client_credentials) has an empty sub or, since Passport 13, the client's id.
-    requiredClaims: ['jti'],
   },
   'symfony-lexik': {
     userClaims: ['username', 'sub'],

@@ -160,8 +160,11 @@ const groups = {
     JWT_ROOMS_CLAIM: issuer.ROOMS_CLAIM,
     JWT_ROOM_TEMPLATES: issuer.ROOM_TEMPLATES,
     JWT_CLOCK_TOLERANCE: duration('0s', '1h').prefault('30s').describe('How far the clocks of issuers and bridge may differ.'),
+    // As a list of maps it does not come here.
     JWT_ISSUERS: z
-      .array(z.unknown())
+      .custom<never>(() => false, {
+        error: 'must be a list of maps, such as [{ name: shop, issuer: https://shop.example.com, secretFile: secrets/jwt }]',
+      })
       .optional()
       .describe(
         'In a configuration file only: several issuers, each with a `name` and settings of its own (`jwt.issuers: [{ name, issuer, jwksUrl, … }]`, the names above without `JWT_`).',
