@@ -35,7 +35,10 @@ export class IssuerKeys {
     this.#now = watching.now
     const mayCome = issuer.keys.some(({ kind }) => kind === 'jwks' || kind === 'oidc')
     if (!mayCome && !this.#keys.some(({ algorithms }) => algorithms.some((algorithm) => this.#allows(algorithm))))
-      throw new BridgeError('invalid_config', 'SIDECAST_JWT_ALGORITHMS leaves no algorithm that the configured keys can verify')
+      throw new BridgeError(
+        'invalid_config',
+        `issuer ${issuer.name}: SIDECAST_JWT_ALGORITHMS leaves no algorithm that the configured keys can verify`,
+      )
   }
 
   start(): void {

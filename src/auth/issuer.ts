@@ -17,8 +17,8 @@ export interface IssuerOptions extends ClaimOptions {
   /** Empty: all that the keys allow. */
   readonly algorithms: readonly TokenAlgorithm[]
   /**
-   * What `iss` may be: exact, or a prefix when it ends with `*`. Empty: anything, also nothing. With several issuers at most one may be empty: it takes the
-   * tokens whose `iss` no other claims.
+   * What `iss` may be: exact, or a prefix when it ends with `*`. Empty: the issuer that keys are discovered from, else anything, also nothing. With several
+   * issuers at most one may take anything: it gets the tokens whose `iss` no other claims.
    */
   readonly issuers: readonly string[]
   /** Any one of them in `aud` suffices. Empty: unchecked. */

@@ -29,7 +29,7 @@ export function parseJwksFile(text: string): readonly VerifyKey[] {
   if (keys.length === 0)
     throw new BridgeError(
       'invalid_config',
-      'the JWKS has no key that can verify: public RSA (2048 bits or more), EC (P-256, P-384, P-521) and Ed25519 keys and secrets of 32 bytes can',
+      'the JWKS has no key that can verify: public RSA (2048 bits or more), EC (P-256, P-384, P-521) and Ed25519 keys and secrets of 32 bytes can; private keys are passed over, give their public halves',
     )
   return keys
 }
