@@ -61,19 +61,20 @@ function isAuthorized({ user, session }: RoomState, time: number): boolean {
  */
 export function roomSource(identity: Identity, room: string, state: RoomState, time: number): RoomSource | undefined {
   const { user } = state
-  // What it was allowed and is no longer is as if it had never asked.
-  const session = state.session?.present === false && state.session.authorized !== undefined ? undefined : state.session
   if (user?.present) return 'backend'
   if (isAuthorized(state, time)) return 'request'
+  // Once it is over it is as if the session had never asked.
+  const session = state.session?.authorized === undefined ? state.session : undefined
   if (!tokenOpens(identity, room, user)) return undefined
   if (session !== undefined && !(user?.present === false && session.position < user.position)) return session.present ? 'request' : undefined
   return identity.rooms.includes(room) ? 'token' : undefined
 }
 
-/** When a stay in a room ends by itself, since it is founded on nothing but what the session was allowed. Milliseconds since 1970; undefined: not by itself. */
+/** When a stay in a room ends by itself, since it is founded on what the session was allowed. Milliseconds since 1970; undefined: not by itself. */
 export function stayEndsAt(identity: Identity, room: string, state: RoomState): number | undefined {
-  if (state.user?.present || !isAuthorized(state, Number.NEGATIVE_INFINITY) || tokenOpens(identity, room, state.user)) return undefined
-  return state.session?.authorized?.until
+  if (!isAuthorized(state, Number.NEGATIVE_INFINITY)) return undefined
+  const staysIn = roomSource(identity, room, state, Number.POSITIVE_INFINITY) !== undefined
+  return staysIn ? undefined : state.session?.authorized?.until
 }
 
 /**

@@ -292,8 +292,7 @@ export class Delivery {
     if (session.detached) return
     const { identity, expiringAt } = session
     const ends = identity.expiresAt === undefined ? undefined : identity.expiresAt + this.#clockToleranceMs
-    const stays = [...session.rooms.keys()].map((room) => session.stayEndsAt(room))
-    const next = Math.min(...[ends, expiringAt, ...stays].filter((at) => at !== undefined))
+    const next = Math.min(...[ends, expiringAt, ...session.rightsEndAt()].filter((at) => at !== undefined))
     this.#lifetimes.set(session, next === Number.POSITIVE_INFINITY ? undefined : next)
   }
 

@@ -256,12 +256,11 @@ export class Hub {
     const pending = session.joins.get(room)
     if (pending !== undefined && pending.roomToken === roomToken) return pending.done
     // Before its turn: a page that opens with ten rooms does not wait for ten answers one after the other.
-    const early = this.#needsAuthorization(session, room) ? this.#authorize(session, room, roomToken) : undefined
+    const early = this.#stays(session, room) || this.#mayJoin(session, room) ? undefined : this.#authorize(session, room, roomToken)
     early?.catch(() => {})
     const done = this.#inTurn(session, async () => {
-      const asks = this.#needsAuthorization(session, room)
-      if (session.rooms.has(room) && !asks) return
-      const authorized = asks ? await (early ?? this.#authorize(session, room, roomToken)) : undefined
+      if (this.#stays(session, room)) return
+      const authorized = this.#mayJoin(session, room) ? undefined : await (early ?? this.#authorize(session, room, roomToken))
       const now = this.#options.now()
       const wish = { present: true, position: Number.POSITIVE_INFINITY, time: now, ...(authorized && { authorized }) }
       if (roomSource(session.identity, room, { user: session.stateOf(room).user, session: wish }, now) === undefined)
@@ -296,10 +295,13 @@ export class Hub {
     return turn
   }
 
-  /** Whether only somebody else can say that the session may be in the room, or may stay. */
-  #needsAuthorization(session: Session, room: string): boolean {
-    if (session.rooms.has(room)) return session.stayEndsAt(room) !== undefined
-    return !mayJoin(session.identity, room, session.stateOf(room).user)
+  /** Whether the session is in the room, for as long as nothing happens. */
+  #stays(session: Session, room: string): boolean {
+    return session.rooms.has(room) && session.stayEndsAt(room) === undefined
+  }
+
+  #mayJoin(session: Session, room: string): boolean {
+    return mayJoin(session.identity, room, session.stateOf(room).user)
   }
 
   async #authorize(session: Session, room: string, roomToken: string | undefined): Promise<Authorized> {

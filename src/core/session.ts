@@ -124,7 +124,7 @@ export class Session {
     return changes.toSorted((one, other) => Number(one.entered) - Number(other.entered))
   }
 
-  /** Leaves the rooms in which it was allowed to be until now. */
+  /** Looks at what it was allowed: leaves the rooms in which it was by nothing else, once that is over. */
   endStays(time: number): readonly RoomChange[] {
     return [...this.rooms].flatMap(([room, by]) => (by === 'request' ? (this.#update(room, time) ?? []) : []))
   }
@@ -133,6 +133,11 @@ export class Session {
   lapsedRooms(time: number): readonly string[] {
     const isLapsed = ({ session }: RoomState): boolean => session?.present === true && (session.authorized?.until ?? Number.POSITIVE_INFINITY) <= time
     return [...this.#states].flatMap(([room, state]) => (isLapsed(state) && !this.rooms.has(room) ? [room] : []))
+  }
+
+  /** When what it was allowed ends, for the rooms in which it is by that. */
+  rightsEndAt(): readonly number[] {
+    return [...this.rooms].flatMap(([room, by]) => (by === 'request' ? (this.stateOf(room).session?.authorized?.until ?? []) : []))
   }
 
   /** When its stay in a room ends by itself; undefined: not by itself. */

@@ -213,10 +213,10 @@ test('a client that reads a long resume slowly is cut at the end of its token al
 })
 
 test('a session whose token ends while the bridge drains is told one end', async () => {
-  const bridge = await startTestBridge({ JWT_CLOCK_TOLERANCE: '0s', DRAIN_PERIOD: '1500ms' })
+  const bridge = await startTestBridge({ JWT_CLOCK_TOLERANCE: '0s', DRAIN_PERIOD: '6s' })
   await using sessions = new AsyncDisposableStack()
   const all = numbers(4).map((n) =>
-    sessions.use(connectSession(bridge.publicUrl, { token: login(`u${n}`, { exp: seconds() + 1 }), reconnection: false })),
+    sessions.use(connectSession(bridge.publicUrl, { token: login(`u${n}`, { exp: seconds() + 3 }), reconnection: false })),
   )
   for (const session of all) await session.notice('sidecast:ready')
   await bridge[Symbol.asyncDispose]()

@@ -15,13 +15,13 @@ export interface Token {
   readonly key: string
 }
 
-/** Something that was said about a room: by the backend about a user, by a session about itself, or that a right of a session is over. */
+/** Something that was said about a room: by the backend about a user, by a session about itself. */
 export interface Word {
   readonly position: number
   readonly time: number
   readonly room: string
   readonly by: { readonly user: string } | { readonly session: string }
-  readonly says: 'in' | 'out' | 'over'
+  readonly says: 'in' | 'out'
   readonly right?: { readonly until: number; readonly givenAt: number }
 }
 
@@ -81,14 +81,16 @@ export class Model {
     for (const word of this.words) {
       if (word.room !== room || word.position > upTo) continue
       if ('session' in word.by) {
-        if (word.by.session === session) own = word.says === 'over' ? undefined : word
+        if (word.by.session === session) own = word
       } else if (word.by.user === token.user) backend = word
     }
     if (backend?.says === 'in') return 'backend'
     const removed = backend
-    if (own?.says === 'in' && own.right !== undefined && time < own.right.until) {
-      if (removed === undefined || (own.position > removed.position && own.right.givenAt > removed.time)) return 'request'
-    }
+    const { right } = own ?? {}
+    const isAllowed = right !== undefined && time < right.until && (removed === undefined || right.givenAt > removed.time)
+    if (isAllowed && own !== undefined && own.position > (removed?.position ?? 0)) return 'request'
+    // A right that is over leaves nothing behind.
+    if (right !== undefined) own = undefined
     if (removed !== undefined && token.iat - toleranceMs <= removed.time) return undefined
     if (!token.grant && !token.rooms.includes(room)) return undefined
     if (own !== undefined && (removed === undefined || own.position > removed.position)) return own.says === 'in' ? 'request' : undefined
@@ -104,14 +106,14 @@ export class Model {
     )
   }
 
-  /** Whether only somebody else can let it in, or let it stay. */
-  needsRight(life: Life, room: string, time: number): boolean {
-    const by = life.rooms.get(room)
-    // Without the words of the session itself: what its token and the backend make of it.
-    const open = this.reason('', { ...life.token, rooms: life.token.grant ? [room] : life.token.rooms }, room, time) !== undefined
-    if (by === undefined) return !open
-    const own = this.words.findLast((word) => word.room === room && 'session' in word.by && word.by.session === life.session)
-    return by === 'request' && !open && own?.right !== undefined && own.right.until !== Number.POSITIVE_INFINITY
+  /** Whether it is in the room by something that does not end by itself. */
+  stays(life: Life, room: string): boolean {
+    return life.rooms.has(room) && this.reason(life.session, life.token, room, 1e15) !== undefined
+  }
+
+  /** Whether token or backend let it in. */
+  isOpen({ token }: Life, room: string, time: number): boolean {
+    return this.reason('', { ...token, rooms: token.grant ? [room] : token.rooms }, room, time) !== undefined
   }
 
   isRevoked(token: Token, now: number): boolean {
@@ -166,9 +168,8 @@ export class Model {
     else if (left.length > 0) for (const due of life.due) due.must &&= !due.inRoom
   }
 
-  /** Time has passed. Returns the rights that are over, for the log. */
-  age(now: number): readonly Omit<Word, 'position' | 'time'>[] {
-    const over: Omit<Word, 'position' | 'time'>[] = []
+  /** Time has passed. */
+  age(now: number): void {
     for (const life of this.lives) {
       if (life.token.exp + toleranceMs <= now) {
         this.end(life, 'expired')
@@ -179,18 +180,7 @@ export class Model {
         life.told.push(`expiring ${life.token.exp}`)
       }
       this.change(life, this.roomsOf(life.session, life.token, now))
-      over.push(...this.lapsed(life, now))
     }
-    return over
-  }
-
-  /** Rights of a session that are over, while it is in the room for no other reason. */
-  lapsed({ session, rooms: current }: Life, now: number): readonly Omit<Word, 'position' | 'time'>[] {
-    return rooms.flatMap((room) => {
-      const own = this.words.findLast((word) => word.room === room && 'session' in word.by && word.by.session === session)
-      const isOver = own?.says === 'in' && own.right !== undefined && own.right.until <= now && !current.has(room)
-      return isOver ? [{ room, by: { session }, says: 'over' } as const] : []
-    })
   }
 
   end(life: Life, by: string): void {

@@ -186,10 +186,7 @@ export class Play {
       due: [],
       told: [],
     }
-    if (after !== undefined) {
-      this.#model.missed(life, after)
-      for (const over of this.#model.lapsed(life, now)) this.#say(over)
-    }
+    if (after !== undefined) this.#model.missed(life, after)
     if (life.prompt || after === undefined) {
       life.ready = true
       life.told.push(`ready ${[...life.rooms.keys()].toSorted()}`)
@@ -221,7 +218,8 @@ export class Play {
     if (connected === undefined) return
     const { life, session } = connected
     const { now, hub } = this.#stage
-    const asks = this.#model.needsRight(life, room, now)
+    const stays = this.#model.stays(life, room)
+    const asks = !stays && !this.#model.isOpen(life, room, now)
     const right = asks ? toRight(decision, now) : undefined
     this.#decider.answer = decision
     this.#decider.asked = 0
@@ -235,7 +233,7 @@ export class Play {
           ? 'room_forbidden'
           : undefined
     for (const answer of answers) this.#expectRefusal(answer, refused)
-    if (refused !== undefined || (life.rooms.has(room) && !asks)) return
+    if (refused !== undefined || stays) return
     this.#say({ room, by: { session: life.session }, says: 'in', ...(typeof right === 'object' && { right }) })
     this.#model.follow(now, false)
   }
@@ -339,15 +337,12 @@ export class Play {
   /** Time does what it does; then everything comes to rest. */
   async #settle(): Promise<void> {
     const { hub, now } = this.#stage
-    const over = this.#model.age(now)
+    this.#model.age(now)
     hub.expire()
-    for (const word of over) this.#say(word)
     for (let turn = 0; turn < 4 || this.#connected.some(({ life, session }) => life.prompt && !session.live && !session.detached); turn++) {
       if (turn > 1000) throw new Error('a session that takes everything does not become live')
       await setImmediate()
     }
-    // Behind what the hub itself has to say.
-    if (over.length > 0) await hub.disconnect(publisher, { user: this.#name('nobody') })
     for (const client of this.#clients) {
       this.#noteOffset(client)
       if (client.now?.session.live) client.now.life.ready = true
