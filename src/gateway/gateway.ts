@@ -32,7 +32,7 @@ const maxLoggedOrigin = 200
 const sweepMs = 250
 
 /** How many newcomers may wait for their turn: what comes on top would wait for longer than its client does. */
-const maxWaiting = 2000
+const maxWaiting = 300
 
 const overrun = new BridgeError('rate_limited', `more than ${maxWaiting} newcomers wait for their turn`)
 

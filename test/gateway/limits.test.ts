@@ -66,6 +66,33 @@ test('connections that are asked for in one breath do not slip past the limit', 
   expect(alive.filter(Boolean).length).toBeLessThanOrEqual(3)
 })
 
+test('clients that are gone before it is their turn end nothing but themselves', async () => {
+  await using gateway = await startNaming({ connectTimeoutMs: 10_000 })
+  const { port } = new URL(gateway.url)
+  const upgrade = 'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n'
+  const calls = [
+    `GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: a\r\n${upgrade}\r\n`,
+    'GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: a\r\n\r\n',
+  ]
+  const sockets = await Promise.all(
+    Array.from({ length: 400 }, async () => {
+      const socket = connect(Number(port), '127.0.0.1')
+      await new Promise((resolve) => socket.once('connect', resolve))
+      return socket
+    }),
+  )
+  // All in one turn, half of them taken back at once.
+  for (const [index, socket] of sockets.entries()) {
+    socket.on('error', () => undefined)
+    socket.write(calls[index % 2] ?? '')
+    if (index % 4 < 2) socket.resetAndDestroy()
+  }
+  await using session = connectSession(gateway.url, { token: '42' })
+  await session.notice('sidecast:ready')
+  for (const socket of sockets) socket.destroy()
+  expect(gateway.failures).toEqual([])
+})
+
 test('after a burst of refused logins an address is told to come later, without a look at its token; others are not', async () => {
   await using gateway = await startNaming({ refusalsPerIp: 1 })
   for (let tries = 0; tries < 10; tries++) expect((await pollLogin(gateway.url, { token: 'bad' })).body).toContain('token_signature')
