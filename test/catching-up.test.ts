@@ -67,7 +67,7 @@ test('a session whose room was lost while it was away hears of it before anythin
   const connection = away.resume(away.after)
   await takeAll(connection)
   expect(connection.taken).toEqual([
-    { position: away.after, room: 'team', entered: false },
+    { position: away.after, room: 'team', entered: false, by: 'backend' },
     { position: away.log.head(), ready: [] },
   ])
   connection.close('transport')

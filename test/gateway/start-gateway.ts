@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pino } from 'pino'
-import { Hub } from '../../src/core/hub.ts'
+import { Hub, type HubOptions } from '../../src/core/hub.ts'
 import { Gateway, type GatewayOptions } from '../../src/gateway/gateway.ts'
 import { createPids } from '../../src/gateway/pid.ts'
 import { EmbeddedLog } from '../../src/log/embedded.ts'
@@ -13,7 +13,7 @@ import { createMetrics } from '../../src/metrics/metrics.ts'
 import { createRefusalLog } from '../../src/refusal-log.ts'
 
 /** A gateway on a hub and a log of its own, with logins of the test's choice. */
-export async function startGateway(login: GatewayOptions['login'], overrides: Partial<GatewayOptions> = {}) {
+export async function startGateway(login: GatewayOptions['login'], overrides: Partial<GatewayOptions> = {}, ofHub: Partial<HubOptions> = {}) {
   const directory = await mkdtemp(join(tmpdir(), 'sidecast-gateway-'))
   const failures: unknown[] = []
   const onFailure = (error: unknown) => void failures.push(error)
@@ -28,7 +28,17 @@ export async function startGateway(login: GatewayOptions['login'], overrides: Pa
     onFailure,
   })
   const { observer, render } = createMetrics({ sessions: () => 0, unackedMessages: () => 0, onFailure })
-  const hub = new Hub({ log, observer, now, newId: () => '', retentionAgeMs: 300_000, maxRoomsPerSession: 10, revocationAgeMs: 1000, clockToleranceMs: 0 })
+  const hub = new Hub({
+    log,
+    observer,
+    now,
+    newId: () => '',
+    retentionAgeMs: 300_000,
+    maxRoomsPerSession: 10,
+    revocationAgeMs: 1000,
+    clockToleranceMs: 0,
+    ...ofHub,
+  })
   const gateway = new Gateway({
     hub,
     login,

@@ -124,7 +124,7 @@ export class BridgePlay {
     const iat = (Date.now() - (issued === 'now' ? 0 : 100_000)) / 1000
     client.login = {
       user: client.user,
-      rooms,
+      rooms: [`user:${client.user}`, ...rooms],
       opens: (room) => grant || rooms.some((own) => own === room),
       issuedAt: iat * 1000,
     }
