@@ -73,6 +73,8 @@ export class Gateway {
     this.#limits = new Limits(options)
     this.#addressOf = createClientAddress(options.trustedProxies)
     this.server = createServer({ headersTimeout: requestMs, requestTimeout: requestMs }, refuseOther)
+    // While its turn has not come nobody listens to an upgraded socket, and an error that nobody hears ends the process.
+    this.server.on('upgrade', (_request, socket) => socket.on('error', () => undefined))
     // Without connectionStateRecovery: it restores rooms and events before any middleware has seen the token. Ours resumes after it, from the log.
     this.#io = new Server(this.server, {
       serveClient: options.serveClient,
@@ -86,7 +88,7 @@ export class Gateway {
         }
         const refusal = this.#refusalOf(request, address)
         if (refusal !== undefined) refuse(refusal)
-        else if (!this.#turns.take(decideLater(request, decide))) refuse(overrun)
+        else if (!this.#turns.take(() => decide(undefined, !request.socket.destroyed))) refuse(overrun)
       },
       ...(options.allowedOrigins.length > 0 ? { cors: { origin: [...options.allowedOrigins], credentials: true } } : {}),
       maxHttpBufferSize: maxClientBytes,
@@ -203,16 +205,6 @@ export class Gateway {
       this.#encoded = { event, frame: encodeFrame(event.entry.event, event.entry.data, this.#options.hub.offsetOf(event.position)) }
     }
     return this.#encoded.frame
-  }
-}
-
-/** While its turn has not come nobody listens to an upgraded socket, and an error that nobody hears ends the process. */
-function decideLater({ socket }: IncomingMessage, decide: (refusal: undefined, isAllowed: boolean) => void): () => void {
-  const ignore = (): void => {}
-  socket.on('error', ignore)
-  return () => {
-    socket.off('error', ignore)
-    decide(undefined, !socket.destroyed)
   }
 }
 
