@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { checkConfig } from './cli/check-config.ts'
 import { type Command, misuse } from './cli/command.ts'
 import { deadLetters } from './cli/dead-letters.ts'
+import { doctor } from './cli/doctor.ts'
 import { publish } from './cli/publish.ts'
 import { serve } from './cli/serve.ts'
 import { token } from './cli/token.ts'
@@ -10,7 +11,7 @@ import { verifyToken } from './cli/verify-token.ts'
 import { closest } from './config/sources.ts'
 import { BridgeError } from './errors.ts'
 
-const commands: readonly Command[] = [serve, token, verifyToken, publish, deadLetters, checkConfig]
+const commands: readonly Command[] = [serve, token, verifyToken, publish, deadLetters, checkConfig, doctor]
 
 const overview = `sidecast: an authenticated realtime bridge beside a PHP or Java application
 

@@ -48,10 +48,11 @@ describe('sidecast', () => {
   test.each([['--help'], ['help'], ['-h']])('%s lists the commands', async (word) => {
     const { exitCode, out, error } = await sidecast([word])
     expect({ exitCode, error }).toEqual({ exitCode: 0, error: '' })
-    for (const name of ['serve', 'token', 'verify-token', 'publish', 'dead-letters', 'check-config']) expect(out).toContain(`sidecast ${name} `)
+    for (const name of ['serve', 'token', 'verify-token', 'publish', 'dead-letters', 'check-config', 'doctor'])
+      expect(out).toContain(`sidecast ${name} `)
   })
 
-  test.each(['serve', 'token', 'verify-token', 'publish', 'dead-letters', 'check-config'])(
+  test.each(['serve', 'token', 'verify-token', 'publish', 'dead-letters', 'check-config', 'doctor'])(
     'help %s says how it is called, without any configuration',
     async (name) => {
       const [asked, option] = await Promise.all([sidecast(['help', name]), sidecast([name, '--help'])])
@@ -68,9 +69,9 @@ describe('sidecast', () => {
 
   test('a word that is no command is refused, with what was probably meant', async () => {
     expect(await sidecast(['tokne'])).toEqual({ exitCode: 2, out: '', error: 'sidecast: unknown command "tokne": did you mean token?\n' })
-    const doctor = await sidecast(['help', 'doctor'])
-    expect(doctor.exitCode).toBe(2)
-    expect(doctor.error).toContain('unknown command "doctor": there are serve, token, verify-token, publish, dead-letters, check-config')
+    const nurse = await sidecast(['help', 'nurse'])
+    expect(nurse.exitCode).toBe(2)
+    expect(nurse.error).toContain('unknown command "nurse": there are serve, token, verify-token, publish, dead-letters, check-config, doctor')
   })
 })
 

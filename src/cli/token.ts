@@ -1,11 +1,8 @@
-import jwt from 'jsonwebtoken'
-import { toIdentity } from '../auth/claims.ts'
 import { loadConfig } from '../config/config.ts'
 import { parseDuration, splitList } from '../config/values.ts'
 import { BridgeError } from '../errors.ts'
 import { type Command, misuse, parseCall, refuseWords } from './command.ts'
-
-type Claims = Record<string, unknown>
+import { signLogin } from './development-login.ts'
 
 export const token: Command = {
   name: 'token',
@@ -27,20 +24,12 @@ the claims that the configuration asks for. With a public key only the applicati
     const user = call.text('user')
     if (user === undefined) throw misuse('--user is missing: sidecast token --user 42')
     if (signing === undefined) throw misuse('a public key cannot sign: ask your application for a token, or configure SIDECAST_JWT_SECRET')
-    const { issuer } = signing
+    const { maxLifeMs = Number.POSITIVE_INFINITY } = signing.issuer
+    const ttl = call.text('ttl')
+    const lifeMs = ttl === undefined ? Math.min(3_600_000, maxLifeMs) : parseTtl(ttl)
+    if (lifeMs > maxLifeMs) throw misuse(`--ttl is longer than a token may live (SIDECAST_JWT_MAX_LIFE, ${maxLifeMs / 1000}s)`)
     const rooms = splitList(call.text('rooms') ?? '')
-    const issuedAt = Math.floor(Date.now() / 1000)
-    const [userClaim = 'sub'] = issuer.userClaims
-
-    const claims: Claims = { iat: issuedAt, exp: issuedAt + Math.ceil(parseTtl(call.text('ttl') ?? '1h') / 1000) }
-    const [iss] = issuer.issuers
-    const [aud] = issuer.audiences
-    if (iss !== undefined) claims.iss = iss
-    if (aud !== undefined) claims.aud = aud
-    put(claims, userClaim, user)
-    if (rooms.length > 0) put(claims, issuer.roomsClaim, rooms)
-    checkClaims(() => toIdentity(claims, issuer))
-    console.log(jwt.sign(claims, signing.secret, { algorithm: signing.algorithm }))
+    console.log(sign(() => signLogin(signing, { user, rooms, lifeMs })))
     return 0
   },
 }
@@ -54,23 +43,10 @@ function parseTtl(text: string): number {
 }
 
 /** What the bridge would refuse is not signed. */
-function checkClaims(read: () => unknown): void {
+function sign(make: () => string): string {
   try {
-    read()
+    return make()
   } catch (error) {
     throw error instanceof BridgeError ? misuse(`${error.message} (--user, --rooms)`) : error
   }
-}
-
-/** Sets a claim by its dotted path; the names of URL-named claims are taken as a whole. */
-function put(claims: Claims, path: string, value: unknown): void {
-  const dot = path.includes('/') ? -1 : path.indexOf('.')
-  if (dot < 0) {
-    claims[path] = value
-    return
-  }
-  const key = path.slice(0, dot)
-  const inner: Claims = { ...(claims[key] as Claims | undefined) }
-  put(inner, path.slice(dot + 1), value)
-  claims[key] = inner
 }

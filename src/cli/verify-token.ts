@@ -91,7 +91,7 @@ function describe({ header, claims }: Content, issuer: IssuerOptions | undefined
 }
 
 function userIn(claims: Content['claims'], userClaims: readonly string[]): string {
-  const name = userClaims.find((path) => ![undefined, null].includes(claimAt(claims, path) as undefined))
+  const name = userClaims.find((path) => (claimAt(claims, path) ?? undefined) !== undefined)
   return name === undefined ? `none in ${userClaims.join(' or ')}` : `${JSON.stringify(claimAt(claims, name))} in ${name}`
 }
 
