@@ -20,6 +20,8 @@ let useExpired = false
 /** Between the connect and `sidecast:ready` the bridge sends what was missed. */
 let catchingUp = false
 let cut = false
+/** Of the login's end. */
+let countdown
 let ending
 let rooms = new Set()
 let received = 0
@@ -61,6 +63,9 @@ function connect() {
   socket.on('sidecast:joined', ({ room }) => showRooms(rooms.add(room)))
   socket.on('sidecast:left', ({ room }) => rooms.delete(room) && showRooms())
 
+  // Answered with a fresh token, the connection goes on; else it is closed at the end of the old one and comes back with a new one.
+  socket.on('sidecast:expiring', refresh)
+
   socket.on('sidecast:disconnect', (end) => {
     ending = end
   })
@@ -92,6 +97,16 @@ async function currentToken() {
   if (useExpired) return (await askForLogin({ ...wanted, expired: true })).token
   if (login === undefined || login.expiresAt < Date.now() + 30_000) login = await askForLogin(wanted)
   return login.token
+}
+
+async function refresh() {
+  try {
+    login = await askForLogin(wanted)
+    const answer = await socket.timeout(10_000).emitWithAck('sidecast:refresh', { token: login.token })
+    if (answer.ok) showExpiry(answer.expiresAt, ', refreshed')
+  } catch {
+    // No answer: the connection is down, and the next one has a token of its own.
+  }
 }
 
 const askForLogin = (body) => post('/login', body).then(({ body }) => body)
@@ -138,6 +153,8 @@ page.expired.addEventListener('click', async () => {
   await dropConnection()
   reconnect()
 })
+
+page.refresh.addEventListener('click', refresh)
 
 page['fresh-login'].addEventListener('click', () => {
   useExpired = false
@@ -247,7 +264,7 @@ function showState(state) {
   page.cut.textContent = state === 'cut' ? 'Reconnect' : 'Cut the connection'
   page.cut.classList.toggle('primary', state === 'cut')
   page.cut.disabled = !['live', 'cut', 'reconnecting'].includes(state)
-  for (const control of document.querySelectorAll('#join, .leave')) control.disabled = state !== 'live'
+  for (const control of document.querySelectorAll('#join, #refresh, .leave')) control.disabled = state !== 'live'
 }
 
 function showTransport() {
@@ -269,6 +286,7 @@ function showUnreachable() {
 }
 
 function showNoSession() {
+  clearInterval(countdown)
   for (const place of [page.user, page.session, page.recovered, page.expires]) place.textContent = '–'
   rooms = new Set()
   showRooms()
@@ -282,9 +300,15 @@ function showSession({ user, session, recovered, reason, expiresAt }) {
   showRooms()
 }
 
-function showExpiry(expiresAt) {
-  page.expires.textContent =
-    expiresAt === null ? 'never ends' : new Date(expiresAt).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', hour12: false })
+function showExpiry(expiresAt, how = '') {
+  clearInterval(countdown)
+  const show = () => {
+    const seconds = Math.max(0, Math.round((expiresAt - Date.now()) / 1000))
+    const left = seconds < 120 ? `${seconds} s` : `${Math.round(seconds / 60)} min`
+    page.expires.textContent = expiresAt === null ? 'never' : `in ${left}${how}`
+  }
+  show()
+  countdown = setInterval(show, 1000)
 }
 
 function showRooms() {

@@ -141,7 +141,17 @@ describe('the demo page', () => {
     await says('room_forbidden')
     await button('Leave order:7').click()
     await says('Left order:7.')
-    expect(await rooms.locator('li').allTextContents()).toEqual(['news×'])
+    expect(await rooms.locator('li').allTextContents()).toEqual(['news×', 'user:42×'])
+  })
+
+  test('refreshes its token without a reconnect', async () => {
+    const session = await page.locator('#session').textContent()
+    expect(await page.locator('#expires').textContent()).toMatch(/^in \d+ min$/)
+    await button('Refresh the token').click()
+    await page.locator('#expires').filter({ hasText: 'refreshed' }).waitFor()
+    expect(await page.locator('#session').textContent()).toBe(session)
+    expect(await status().textContent()).toContain('Connected')
+    await screenshot('refreshed')
   })
 
   test('becomes another user, who does not get what is for the first', async () => {
