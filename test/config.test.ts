@@ -457,4 +457,15 @@ describe('what is printed', () => {
     expect(config).toMatchObject({ jwt: { issuers: [{ userClaims: ['sub', 'user_id'], audiences: ['shop'] }] }, log: { retentionAgeMs: 900_000 } })
     expect(config.gateway.allowedOrigins).toHaveLength(2)
   })
+
+  test('so is its example of lists of maps', async () => {
+    const text = await readFile(new URL('../docs/configuration.md', import.meta.url), 'utf8')
+    const [, , [, example = ''] = []] = [[], ...text.matchAll(/```yaml\n([\s\S]*?)```/g)]
+    const other = randomBytes(32).toString('hex')
+    const whsec = `whsec_${randomBytes(32).toString('base64')}`
+    const files = { 'sidecast.yaml': example, 'secrets/jwt': secret, 'secrets/shop-key': key, 'secrets/chat-key': other, 'secrets/erp-key': whsec }
+    const { http } = loadConfig({ args: ['--config', 'sidecast.yaml'], env: {}, cwd: await folderWith(files) })
+    expect(http.apiKeys.map(({ name }) => name)).toEqual(['shop', 'chat'])
+    expect(http.signingKeys.map(({ name }) => name)).toEqual(['erp'])
+  })
 })

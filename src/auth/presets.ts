@@ -17,7 +17,7 @@ const rsa = ['RS256', 'RS384', 'RS512'] as const
 const ecdsa = ['ES256', 'ES384', 'ES512'] as const
 const pss = ['PS256', 'PS384', 'PS512'] as const
 
-export const presets = {
+const presets = {
   // Roles only where the user model adds them (getJWTCustomClaims).
   'laravel-tymon': {
     userClaims: ['sub'],

@@ -141,7 +141,7 @@ function without(error: BridgeError, { issuers, ...rest }: CheckOptions, token: 
 }
 
 /** Undefined: not even its form is good. */
-export function readJws(token: string): Jws | undefined {
+function readJws(token: string): Jws | undefined {
   try {
     return parseJws(token)
   } catch (error) {

@@ -3,7 +3,7 @@ import { patternsOf } from '../auth/issuers.ts'
 import type { BridgeError } from '../errors.ts'
 import type { KnownKeys } from './known-keys.ts'
 
-export type RuleId =
+type RuleId =
   | 'form'
   | 'issuer'
   | 'keys'

@@ -2,7 +2,7 @@ import type { z } from 'zod'
 import { closest, type Entry, type Problem, readSecretFile, type Setting } from './sources.ts'
 
 /** A map of a list, read: what it says, and how it was written. */
-export interface ReadEntry<T> {
+interface ReadEntry<T> {
   readonly place: string
   readonly values: T
   readonly fields: ReadonlyMap<string, Setting>

@@ -13,7 +13,7 @@ import { type Setting, withoutLineEnd } from './sources.ts'
 export type IssuerField = keyof IssuerValues
 
 /** What is wrong between the settings of one issuer. `certain`: also when one of `also` cannot be read. */
-export interface IssuerProblem {
+interface IssuerProblem {
   readonly field: IssuerField
   readonly also?: readonly IssuerField[]
   readonly detail: string

@@ -231,7 +231,7 @@ export function parsePublisherName(name: string): string {
 }
 
 /** In the order of the table; undefined when one is not known. Absent: `publish`. */
-export function parseScopeList(items: readonly string[] = ['publish']): readonly Scope[] | undefined {
+function parseScopeList(items: readonly string[] = ['publish']): readonly Scope[] | undefined {
   return items.every((item) => scopes.some((known) => known === item)) ? scopes.filter((scope) => items.includes(scope)) : undefined
 }
 
