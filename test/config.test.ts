@@ -4,7 +4,9 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
 import type { IssuerOptions } from '../src/auth/issuer.ts'
-import { type Config, loadConfig, maskedConfig, referenceTable } from '../src/config/config.ts'
+import { type Config, loadConfig } from '../src/config/config.ts'
+import { maskedConfig } from '../src/config/masked.ts'
+import { referenceTable } from '../src/config/reference.ts'
 import { BridgeError } from '../src/errors.ts'
 
 const sharedKey = randomBytes(32).toString('base64url')
@@ -232,7 +234,7 @@ describe('what is in force', () => {
   })
 
   test('a file of API keys may have one on each line', async () => {
-    const cwd = await folderWith({ keys: `a:${key}\nb:${secret.replaceAll(/[+/=]/g, 'x')}:read\n` })
+    const cwd = await folderWith({ keys: `a:${key}\nb:${sharedKey}:read\n` })
     expect(load({ API_KEYS_FILE: 'keys' }, { cwd }).http.apiKeys.map(({ name }) => name)).toEqual(['a', 'b'])
   })
 

@@ -1,4 +1,5 @@
-import { loadConfig, maskedConfig } from '../config/config.ts'
+import { loadConfig } from '../config/config.ts'
+import { maskedConfig } from '../config/masked.ts'
 import { notesOn } from '../config/notes.ts'
 import { type Command, parseCall, refuseWords } from './command.ts'
 

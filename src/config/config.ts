@@ -3,16 +3,14 @@ import { resolve } from 'node:path'
 import type { IssuerOptions } from '../auth/issuer.ts'
 import { BridgeError } from '../errors.ts'
 import { type Contradiction, checkSharedSecrets, checkTogether, digestsOf, type HeldSecret } from './checks.ts'
-import { toKey } from './entries.ts'
 import type { SigningKey as SecretSigner } from './issuers.ts'
 import { readLogins } from './logins.ts'
+import { type ApiKey, parseApiKeys, type SigningKey } from './publisher-values.ts'
 import { readApiKeys, readSigningKeys } from './publishers.ts'
-import { defaultText, isSecret, referenceTable, schema, type Values, variableNames } from './reference.ts'
+import { schema, type Values } from './reference.ts'
 import { readServiceJwt, type ServiceJwtConfig } from './service-jwt.ts'
 import { type ConfigSources, entriesOf, type Problem, readSettings, type Setting, withoutLineEnd } from './sources.ts'
-import { type ApiKey, type Binding, parseApiKeys, type SigningKey, splitList, type TokenSource } from './values.ts'
-
-export { referenceTable }
+import { type Binding, splitList, type TokenSource } from './values.ts'
 
 /** How login tokens are checked. */
 interface JwtConfig {
@@ -276,30 +274,4 @@ function toAmqpConfig(values: Values): Pick<Config, 'amqp'> {
       prefetch: values.AMQP_PREFETCH,
     },
   }
-}
-
-const mask = '********'
-
-/** What is in force, as a line `SIDECAST_NAME=value  # where from` for each variable that has a value. Secrets are masked. */
-export function maskedConfig(sources: ConfigSources): string {
-  const { settings } = readSettings(sources)
-  const lines = variableNames.flatMap((name) => {
-    const setting = settings.get(name)
-    const entries = entriesOf(setting)
-    if (entries !== undefined)
-      return entries.flatMap(({ place, fields }) => [
-        `SIDECAST_${name}  # ${place}`,
-        ...[...fields].map(([field, { value }]) => `  ${toKey(field)}=${/^(SECRET|KEY|SHA256)$/.test(field) ? mask : [value].flat().join(',')}`),
-      ])
-    const value = setting === undefined ? defaultText(name) : isSecret(name) ? masked(name, setting.value) : [setting.value].flat().join(',')
-    return value === undefined ? [] : [`SIDECAST_${name}=${value}  # ${setting?.origin.text ?? 'default'}`]
-  })
-  return lines.join('\n')
-}
-
-/** Of keys to the ingress the names and scopes are worth seeing. */
-function masked(name: string, value: Setting['value']): string {
-  if (name !== 'API_KEYS' && name !== 'SIGNING_KEYS') return mask
-  const keys = schema.shape[name].safeParse(value).data ?? []
-  return keys.map((key) => `${key.name}:${mask}:${key.scopes.join('+')}`).join(',') || mask
 }

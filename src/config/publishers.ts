@@ -1,8 +1,8 @@
 import { BridgeError } from '../errors.ts'
 import { type EntryReading, readEntries } from './entries.ts'
+import { type ApiKey, checkApiKeys, checkSigningKeys, hashKey, parseSha256, type SigningKey } from './publisher-values.ts'
 import { apiKeySchema, signingKeySchema } from './reference.ts'
 import { entriesOf, type Problem, type Setting } from './sources.ts'
-import { type ApiKey, checkApiKeys, checkSigningKeys, hashKey, parseSha256, type SigningKey } from './values.ts'
 
 interface Reading<Key> {
   readonly keys: readonly Key[]

@@ -4,29 +4,20 @@ import { presetNames } from '../auth/presets.ts'
 import { parseRoomTemplate } from '../auth/room-templates.ts'
 import { scopes } from '../core/access.ts'
 import { BridgeError } from '../errors.ts'
+import { parseHeaderName, parseHttpUrl, parseIssuer, parseOidcIssuer, parseProxy, parseRequiredClaim } from './address-values.ts'
+import { parseApiKeys, parsePatterns, parsePublisherName, parseSigningKeys, parseWebhookSecret } from './publisher-values.ts'
 import {
-  parseApiKeys,
   parseBinding,
   parseBrokerName,
   parseBrokerUrl,
   parseCertificates,
   parseChoices,
   parseDuration,
-  parseHeaderName,
   parseHost,
-  parseHttpUrl,
   parseInteger,
-  parseIssuer,
-  parseOidcIssuer,
   parseOrigin,
-  parsePatterns,
-  parseProxy,
-  parsePublisherName,
-  parseRequiredClaim,
-  parseSigningKeys,
   parseSize,
   parseTokenSource,
-  parseWebhookSecret,
   splitList,
   splitTemplates,
 } from './values.ts'
