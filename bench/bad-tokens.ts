@@ -1,5 +1,6 @@
 /**
- * What a flood of bad tokens costs a user who is logged in: `npm run bench:bad-tokens`. A bridge, and the flood, each in a process of its own.
+ * What a flood of bad tokens costs a user who is logged in: `npm run bench:bad-tokens`. A bridge, and the flood, each in a process of its own. The flood at
+ * another process says how much of it is the machine, which has to do with both.
  * Latency is from the moment at which an event is due to be published over HTTP to its arrival at the user's socket.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
@@ -19,6 +20,7 @@ const eventsPerSecond = Number(process.env.BENCH_EVENTS ?? 200)
 const seconds = Number(process.env.BENCH_SECONDS ?? 10)
 const rate = Number(process.env.BENCH_FLOOD ?? 3000)
 const manyAddresses = 1000
+const rounds = 2
 
 const secret = randomBytes(48).toString('base64url')
 const apiKey = randomBytes(32).toString('base64url')
@@ -76,6 +78,9 @@ const flooder = start('./token-flood.ts', [], {}, 'pipe')
 // As if it were on another machine: it is not to take what the bridge needs.
 if (flooder.pid !== undefined) setPriority(flooder.pid, constants.priority.PRIORITY_LOW)
 const answers = linesOf(flooder)
+const neighbour = start('./bare-server.ts', [], {}, 'pipe')
+const { value: listening } = await linesOf(neighbour).next()
+const neighbourUrl = `http://127.0.0.1:${String(listening?.port)}`
 
 /** Milliseconds that each event took. The second half of 127/8 is nobody's but the user's and the publisher's. */
 const latencies: number[] = []
@@ -117,8 +122,8 @@ async function measure(): Promise<Latency> {
   return { p50: at(0.5), p99: at(0.99) }
 }
 
-async function underFlood(addresses: number): Promise<Latency & { readonly flood: string }> {
-  flooder.stdin?.write(`${JSON.stringify({ url: publicUrl, rate, addresses, seconds: seconds + 2 })}\n`)
+async function underFlood(url: string, addresses: number): Promise<Latency & { readonly flood: string }> {
+  flooder.stdin?.write(`${JSON.stringify({ url, rate, addresses, seconds: seconds + 2 })}\n`)
   await setTimeout(1000)
   const latency = await measure()
   const { value } = await answers.next()
@@ -133,12 +138,17 @@ const print = (what: string, { p50, p99 }: Latency, than?: Latency): void => {
 console.log(`${cpus()[0]?.model}, ${availableParallelism()} cores, load ${loadavg()[0]?.toFixed(1)}, Node ${process.version}`)
 console.log(`${eventsPerSecond} events/s to one user for ${seconds} s; ${rate} bad logins/s are tried, half over WebSocket, half over polling`)
 await measure()
-for (let round = 1; round <= 2; round++) {
+const floods = [
+  ['flood at another process', neighbourUrl, 1],
+  ['flood from 1 address', publicUrl, 1],
+  [`flood from ${manyAddresses} addresses`, publicUrl, manyAddresses],
+] as const
+for (let round = 1; round <= rounds; round++) {
   const quiet = await measure()
   print('without a flood', quiet)
-  for (const addresses of [1, manyAddresses]) {
-    const { flood, ...latency } = await underFlood(addresses)
-    print(`flood from ${addresses} address${addresses === 1 ? '' : 'es'}`, latency, quiet)
+  for (const [what, url, addresses] of floods) {
+    const { flood, ...latency } = await underFlood(url, addresses)
+    print(what, latency, quiet)
     console.log(`  ${flood}`)
   }
 }
@@ -146,6 +156,6 @@ for (let round = 1; round <= 2; round++) {
 socket.disconnect()
 agent.destroy()
 flooder.stdin?.end()
-bridge.kill('SIGTERM')
-await Promise.all([once(bridge, 'exit'), once(flooder, 'exit')])
+for (const child of [bridge, neighbour]) child.kill('SIGTERM')
+await Promise.all(children.map((child) => once(child, 'exit')))
 await rm(folder, { recursive: true })

@@ -5,7 +5,7 @@ import { RefusalRate } from './refusal-rate.ts'
 export interface LimitOptions {
   /** How many connections one network may have, also those that nobody has logged in on. Absent: any number. */
   readonly connectionsPerIp?: number
-  /** How many refused logins a second from one network are looked at, after a burst of ten times that. 0: all. */
+  /** How many refused logins a second from one network are looked at, after a burst of ten times that; from all four times as many. 0: all. */
   readonly refusalsPerIp: number
   /** Milliseconds. */
   readonly now: () => number
@@ -13,7 +13,10 @@ export interface LimitOptions {
 
 const cure = 'is it a proxy? SIDECAST_TRUSTED_PROXIES tells its clients apart'
 // Made once: the trace of the calls that an error holds costs more than all else of a refusal.
-const tooManyRefusals = new BridgeError('rate_limited', `more logins of this network are refused than SIDECAST_REFUSALS_PER_IP; ${cure}`)
+const tooManyRefusals = new BridgeError(
+  'rate_limited',
+  `more logins of this network, or of all together, are refused than SIDECAST_REFUSALS_PER_IP allows; ${cure}`,
+)
 const tooManyConnections = new BridgeError('rate_limited', `this network has as many connections as SIDECAST_CONNECTIONS_PER_IP; ${cure}`)
 
 /** What one network may cost. A network is an IPv4 address or the /64 of an IPv6 address. */

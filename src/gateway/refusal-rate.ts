@@ -2,42 +2,67 @@
 const maxNetworks = 20_000
 
 /** A short burst is what a user with several tabs and an expired token makes, or an office behind one address. */
-const burstSeconds = 10
+const burstMs = 10_000
 
-/**
- * How fast refusals come from each network: a token bucket without a timer, kept as the moment when it is full again. One that is full is worth nothing
- * and is forgotten when its place is needed.
- */
-export class RefusalRate {
+/** All networks together may have so many times the refusals of one. */
+const allTogether = 4
+
+/** A token bucket without a timer: all that is kept is the moment when it is full again. */
+class Bucket {
   readonly #intervalMs: number
-  readonly #now: () => number
-  /** Milliseconds; the oldest refusal first. */
-  readonly #fullAt = new Map<string, number>()
+  #fullAt = 0
+  takenAt = 0
 
-  /** `perSecond` 0: there is no limit. */
-  constructor(perSecond: number, now: () => number) {
+  constructor(perSecond: number) {
     this.#intervalMs = 1000 / perSecond
-    this.#now = now
   }
 
-  /** Whether the bucket of this network is empty. */
-  isSpent(network: string): boolean {
-    const fullAt = this.#fullAt.get(network)
-    if (fullAt === undefined) return false
-    const wait = fullAt - this.#now()
+  isEmpty(now: number): boolean {
+    const wait = this.#fullAt - now
     // Longer than there is room in a bucket: the clock was put back.
-    if (wait > burstSeconds * 1000) this.#fullAt.delete(network)
-    return wait > burstSeconds * 1000 - this.#intervalMs && wait <= burstSeconds * 1000
+    return wait > burstMs - this.#intervalMs && wait <= burstMs
+  }
+
+  take(now: number): void {
+    this.#fullAt = Math.min(Math.max(this.#fullAt, now) + this.#intervalMs, now + burstMs)
+    this.takenAt = now
+  }
+}
+
+/**
+ * How fast refusals come, from each network and from all. When all together make too many, whoever was refused a moment ago waits: a flood that comes from
+ * a thousand networks stays within the limit of each, and newcomers from elsewhere have nothing to do with it.
+ */
+export class RefusalRate {
+  readonly #perSecond: number
+  readonly #now: () => number
+  readonly #all: Bucket
+  /** The oldest refusal first. */
+  readonly #networks = new Map<string, Bucket>()
+
+  /** `perSecond` 0: there is no limit. `now`: milliseconds. */
+  constructor(perSecond: number, now: () => number) {
+    this.#perSecond = perSecond
+    this.#now = now
+    this.#all = new Bucket(perSecond * allTogether)
+  }
+
+  isSpent(network: string): boolean {
+    const bucket = this.#networks.get(network)
+    if (bucket === undefined) return false
+    const now = this.#now()
+    return bucket.isEmpty(now) || (this.#all.isEmpty(now) && Math.abs(now - bucket.takenAt) < burstMs)
   }
 
   count(network: string): void {
-    if (this.#intervalMs === Number.POSITIVE_INFINITY) return
+    if (this.#perSecond === 0) return
     const now = this.#now()
-    const fullAt = Math.max(this.#fullAt.get(network) ?? now, now) + this.#intervalMs
-    this.#fullAt.delete(network)
-    this.#fullAt.set(network, Math.min(fullAt, now + burstSeconds * 1000))
-    if (this.#fullAt.size <= maxNetworks) return
-    const [oldest = ''] = this.#fullAt.keys()
-    this.#fullAt.delete(oldest)
+    const bucket = this.#networks.get(network) ?? new Bucket(this.#perSecond)
+    for (const one of [bucket, this.#all]) one.take(now)
+    this.#networks.delete(network)
+    this.#networks.set(network, bucket)
+    if (this.#networks.size <= maxNetworks) return
+    const [oldest = ''] = this.#networks.keys()
+    this.#networks.delete(oldest)
   }
 }

@@ -106,6 +106,15 @@ test('after a burst of refused logins an address is told to come later, without 
   await expect.poll(async () => (await pollLogin(gateway.url, { token: '42' })).body, { timeout: 5000 }).toMatch(/^40/)
 })
 
+test('a flood from many addresses, each within its limit, closes the door to these and to nobody else', async () => {
+  await using gateway = await startNaming({ refusalsPerIp: 1 })
+  const network = (index: number) => ({ from: `127.0.1.${index + 1}` })
+  for (let index = 0; index < 40; index++) expect((await pollLogin(gateway.url, { token: 'bad' }, network(index))).body).toContain('token_signature')
+  const again = await Promise.all(Array.from({ length: 40 }, (_, index) => pollLogin(gateway.url, { token: 'bad' }, network(index))))
+  expect(again.filter(({ body }) => body.includes('rate_limited')).length).toBeGreaterThan(20)
+  expect((await pollLogin(gateway.url, { token: '42' }, { from: '127.0.0.2' })).body).toMatch(/^40/)
+})
+
 test('connections that were opened before the burst are held to it as well, and told so', async () => {
   await using gateway = await startNaming({ refusalsPerIp: 1 })
   await using strangers = new AsyncDisposableStack()
