@@ -125,7 +125,7 @@ test('what the server itself says fits, however small the buffer', async () => {
   await Promise.all(rooms.map((room) => bridge.call('PUT', `/v1/rooms/${encodeURIComponent(room)}/users/42`)))
   session.cut()
   const { data } = await session.notice('sidecast:ready', 2)
-  expect((data as { readonly rooms: readonly string[] }).rooms).toHaveLength(300)
+  expect((data as { readonly rooms: readonly string[] }).rooms).toHaveLength(301)
   await bridge.publish({ event: 'n', to: { users: ['42'] } })
   await session.event()
   expect(session.notices.filter(({ event }) => event === 'sidecast:ready')).toHaveLength(2)

@@ -44,7 +44,7 @@ export interface Revoked {
 }
 
 /** What a session is to get. `must` false: it may. */
-export interface Due {
+interface Due {
   readonly name: string
   readonly inRoom: boolean
   must: boolean
