@@ -88,7 +88,7 @@ export class Gateway {
         }
         const refusal = this.#refusalOf(request, address)
         if (refusal !== undefined) refuse(refusal)
-        else if (!this.#turns.take(() => decide(undefined, !request.socket.destroyed))) refuse(overrun)
+        else if (!this.#turns.offer(() => decide(undefined, !request.socket.destroyed))) refuse(overrun)
       },
       ...(options.allowedOrigins.length > 0 ? { cors: { origin: [...options.allowedOrigins], credentials: true } } : {}),
       maxHttpBufferSize: maxClientBytes,

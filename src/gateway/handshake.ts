@@ -69,11 +69,10 @@ export function createHandshake(options: HandshakeOptions) {
     })
   }
   return (socket: Socket, next: (refusal?: Error) => void): void => {
-    // Who has come so far is not sent away by those who come behind; it may have left, though, while it waited.
-    const isTaken = options.turns.take(() => {
+    // Who has come so far is not sent away for those who come behind; it may have left, though, while it waited.
+    options.turns.take(() => {
       if (socket.conn.readyState === 'open') answer(socket, next)
     })
-    if (!isTaken) socket.conn.close()
   }
 }
 

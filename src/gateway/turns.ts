@@ -15,16 +15,21 @@ export class Turns {
     this.#maxWaiting = maxWaiting
   }
 
-  /** Does it at once, or, when somebody was first in this turn, later and in order. False: so many are waiting that it is not done at all. `job` must not throw. */
-  take(job: () => void): boolean {
+  /** As `take`, for who has only just come. False: so many are waiting that it is not done at all. */
+  offer(job: () => void): boolean {
     if (this.#waiting.length >= this.#maxWaiting) return false
+    this.take(job)
+    return true
+  }
+
+  /** Does it at once, or, when somebody was first in this turn, later and in order. `job` must not throw. */
+  take(job: () => void): void {
     if (this.#isUsed) this.#waiting.push(job)
     else {
       this.#isUsed = true
       setImmediate(() => void this.#work())
       job()
     }
-    return true
   }
 
   async #work(): Promise<void> {
