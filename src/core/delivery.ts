@@ -1,8 +1,10 @@
 import { setImmediate } from 'node:timers/promises'
 import type { RoomSource } from './access.ts'
+import { Announcer } from './announcer.ts'
 import type { EventEntry, Member, MembershipEntry, Stored } from './entry.ts'
 import type { EventLog } from './event-log.ts'
 import type { Observer } from './observer.ts'
+import { isNewer, type PeerLink, type PeerSession, Peers, type PresenceChange } from './peers.ts'
 import { Presence } from './presence.ts'
 import { readMissed, roomsLostSince } from './resume.ts'
 import { isRevoked } from './revocation.ts'
@@ -11,28 +13,44 @@ import type { RoomChange, Session } from './session.ts'
 /** Entries that a resume reads in one turn. */
 const resumeChunk = 100
 
+/** So far apart the clocks of two machines are not. */
+const clocksMs = 5000
+
 export interface DeliveryOptions {
   readonly log: EventLog
   readonly observer: Observer
   /** Milliseconds since 1970. */
   readonly now: () => number
+  /** The other processes that serve the same log; absent: there are none. */
+  readonly link?: PeerLink
 }
 
 /** From the log to the sessions: each gets what it is entitled to, once, in order, whether live or read later. */
 export class Delivery {
-  readonly presence = new Presence()
+  readonly presence: Presence
+  /** Who is connected elsewhere. */
+  readonly peers = new Peers()
   readonly #log: EventLog
   readonly #observer: Observer
   readonly #now: () => number
   /** Sessions that are gone but may resume, with their own memberships; by when they left. */
   readonly #departed = new Map<string, number>()
 
-  constructor({ log, observer, now }: DeliveryOptions) {
+  constructor({ log, observer, now, link }: DeliveryOptions) {
     this.#log = log
     this.#observer = observer
     this.#now = now
-    // Nobody is connected yet, so whoever had rooms of its own has left.
+    // Nobody is connected yet, so whoever had rooms of its own has left; those who are elsewhere will be told of.
     for (const session of log.sessionsWithMemberships()) this.#departed.set(session, now())
+    const announcer = link && new Announcer(link)
+    this.presence = new Presence(announcer)
+    if (announcer === undefined) return
+    link?.follow({
+      changed: (node, changes) => this.#peersChanged(node, changes),
+      gone: (node) => this.#depart(this.peers.forget(node)),
+      asked: () => announcer.tellAll(this.presence.all()),
+      due: () => announcer.tellDetails(this.presence.all()),
+    })
   }
 
   /**
@@ -47,7 +65,9 @@ export class Delivery {
       this.detach(predecessor)
     }
     this.#departed.delete(session.id)
+    this.peers.supersede(session.id)
     session.since = this.#log.head()
+    session.attachedAt = session.since
     this.#restate(session)
     this.presence.add(session)
     this.#observer.sessionOpened()
@@ -82,7 +102,7 @@ export class Delivery {
       case 'membership':
         for (const session of this.#reached(entry.member, position)) this.#dispatchMembership(session, { ...stored, entry })
         // It left while its request was on the way.
-        if ('session' in entry.member && this.presence.byId(entry.member.session) === undefined) this.#departed.set(entry.member.session, this.#now())
+        if ('session' in entry.member && !this.#isConnected(entry.member.session)) this.#departed.set(entry.member.session, this.#now())
         return 0
       case 'disconnect':
         for (const session of this.#reached(entry.member, position)) session.connection.close('disconnected')
@@ -202,7 +222,7 @@ export class Delivery {
       if (session.connection.full) this.#guard(session, this.#fallBehind(session, stored.position))
     })
     this.#observer.eventDispatched(matched)
-    return matched
+    return this.peers.size === 0 ? matched : matched + this.peers.countMatches(stored.entry.to, stored.entry.except)
   }
 
   #dispatchMembership(session: Session, stored: Stored<MembershipEntry>): void {
@@ -212,6 +232,39 @@ export class Delivery {
     else this.presence.leaveRoom(session, change.room)
     // A session that is catching up is told its rooms at the end.
     if (session.live) session.connection.notify(toNotice(change), stored.position)
+  }
+
+  #isConnected(session: string): boolean {
+    return this.presence.byId(session) !== undefined || this.peers.has(session)
+  }
+
+  #peersChanged(node: string, changes: readonly PresenceChange[]): void {
+    for (const change of changes) if (change.kind === 'opened') this.#openedElsewhere(change.session)
+    this.#depart(
+      this.peers.apply(
+        node,
+        changes.filter((change) => change.kind !== 'opened' || this.presence.byId(change.session.session) === undefined),
+      ),
+    )
+  }
+
+  /** One session never has two connections, wherever they are: the older one ends. */
+  #openedElsewhere(theirs: PeerSession): void {
+    this.#departed.delete(theirs.session)
+    const own = this.presence.byId(theirs.session)
+    if (own === undefined || !isNewer(theirs, own)) return
+    // Where only clocks tell which is older, the client is let come back: it may be the only one.
+    const sure = theirs.attachedAt > own.attachedAt || theirs.connectedAt - own.connectedAt > clocksMs
+    own.connection.close(sure ? 'replaced' : 'transport')
+    this.detach(own)
+    this.#departed.delete(theirs.session)
+  }
+
+  /** Sessions that have left another process. */
+  #depart(sessions: readonly string[]): void {
+    for (const session of sessions) {
+      if (!this.#isConnected(session) && this.#log.memberships({ session }).size > 0) this.#departed.set(session, this.#now())
+    }
   }
 
   /** The sessions of a member that have not taken in this position already. */

@@ -6,6 +6,7 @@ import type { Draft } from './draft.ts'
 import type { Entry, EventEntry, Member, Stored } from './entry.ts'
 import type { Appended, EventLog } from './event-log.ts'
 import type { Instruction } from './instruction.ts'
+import type { Peers } from './peers.ts'
 import { type SessionInfo, toSessionInfo } from './presence.ts'
 import { planResume, type ResumePlan } from './resume.ts'
 import type { Session } from './session.ts'
@@ -100,6 +101,10 @@ export class Hub {
       users.add(session.identity.user)
       sessions++
     })
+    this.#delivery.peers.forEachUser(draft.to, draft.except, (user) => {
+      users.add(user)
+      sessions++
+    })
     return { matched: sessions, users: users.size, sessions }
   }
 
@@ -117,13 +122,17 @@ export class Hub {
 
   sessionsOfUser(publisher: Publisher, user: string): readonly SessionInfo[] {
     requireScope(publisher, 'read')
-    return [...this.#delivery.presence.ofUser(user)].map(toSessionInfo)
+    const elsewhere = this.#delivery.peers
+      .ofUser(user)
+      .map(({ session, connectedAt, transport, rooms, expiresAt }) => ({ session, connectedAt, transport, rooms, expiresAt }))
+    return [...[...this.#delivery.presence.ofUser(user)].map(toSessionInfo), ...elsewhere]
   }
 
   usersInRoom(publisher: Publisher, room: string): { readonly sessions: number; readonly users: readonly string[] } {
     requireScope(publisher, 'read')
-    const sessions = this.#delivery.presence.inRoom(room)
-    return { sessions: sessions.size, users: [...new Set([...sessions].map((session) => session.identity.user))] }
+    const here = [...this.#delivery.presence.inRoom(room)].map((session) => session.identity.user)
+    const users = [...here, ...this.#delivery.peers.inRoom(room).map(({ user }) => user)]
+    return { sessions: users.length, users: [...new Set(users)] }
   }
 
   /**
@@ -164,11 +173,18 @@ export class Hub {
   countSessions(user: string, besides?: string): number {
     let count = 0
     for (const session of this.#delivery.presence.ofUser(user)) if (session.id !== besides) count++
+    for (const { session } of this.#delivery.peers.ofUser(user)) if (session !== besides) count++
     return count
   }
 
+  /** The sessions that are connected to this process. */
   sessions(): ReadonlySet<Session> {
     return this.#delivery.presence.all()
+  }
+
+  /** Who is connected to other processes. */
+  get peers(): Peers {
+    return this.#delivery.peers
   }
 
   /** Whether a session can go on after `offset`. To be asked just before the client is told so. */
@@ -270,7 +286,7 @@ export class Hub {
   /** What was counted when it was dispatched; for a duplicate of long ago, who would match today. */
   #matchedAt(position: number, { to, except }: EventEntry): number {
     if (position > this.#dispatched - matchedMemory && position > this.#before) return this.#matched[position % matchedMemory] ?? 0
-    let matched = 0
+    let matched = this.#delivery.peers.countMatches(to, except)
     this.#delivery.presence.forEachMatch(to, except, () => matched++)
     return matched
   }

@@ -58,6 +58,8 @@ export class Session {
   readonly connectedAt: number
   /** The rooms that it is in, and why. Changed by `apply` and `restate` only. */
   readonly rooms = new Map<string, RoomSource>()
+  /** The head of the log when it was taken in. */
+  attachedAt = 0
   /** Live sessions get what stands after this position. */
   since = 0
   live = false
