@@ -9,18 +9,20 @@ import { createAmqpJournal } from './amqp-journal.ts'
 import { createTokenVerifier } from './auth/tokens.ts'
 import type { Config } from './config/config.ts'
 import { createDraftParser } from './core/draft.ts'
+import type { EventLog } from './core/event-log.ts'
 import type { Check } from './core/health.ts'
 import { Hub } from './core/hub.ts'
+import type { Observer } from './core/observer.ts'
+import type { PeerLink } from './core/peers.ts'
 import { BridgeError } from './errors.ts'
 import { Gateway } from './gateway/gateway.ts'
 import { createPids } from './gateway/pid.ts'
-import { createHttpIngress, setTimeouts } from './http/ingress.ts'
+import { createHttpIngress, type HttpIngressOptions, setTimeouts } from './http/ingress.ts'
+import { closeServer, listen, toBound, toUrl } from './listeners.ts'
 import { EmbeddedLog } from './log/embedded.ts'
-import { createMetrics } from './metrics/metrics.ts'
+import { createMetrics, type Metrics } from './metrics/metrics.ts'
 import { createRefusalLog } from './refusal-log.ts'
-
-/** How long requests that are being answered may take when the bridge stops. */
-const requestGraceMs = 5000
+import { Releasers } from './releasers.ts'
 
 /** How often rooms of sessions that are gone for good are forgotten. */
 const sweepMs = 30_000
@@ -35,172 +37,185 @@ export interface Bridge {
   stop(): Promise<void>
 }
 
+/** What the parts of a bridge have in common, whatever process they are in. */
+export interface Surroundings {
+  readonly config: Config
+  readonly logger: Logger
+  readonly releasers: Releasers
+  readonly onFailure: (error: unknown) => void
+}
+
+export function createSurroundings(config: Config, logger: Logger): Surroundings {
+  const onFailure = (error: unknown): void => logger.error({ err: error }, 'something failed and was survived')
+  return { config, logger, releasers: new Releasers(logger), onFailure }
+}
+
 /**
  * Builds every part once, in the order in which they need each other, and releases them in reverse, also when a later one fails.
  * @throws BridgeError that names what could not be started
  */
 export async function startBridge(config: Config, logger: Logger): Promise<Bridge> {
-  const releasers: (() => Promise<void>)[] = []
-  const release = async (): Promise<void> => {
-    for (const releaser of releasers.toReversed()) await releaser().catch((error: unknown) => logger.error({ err: error }, 'could not be released'))
-  }
-  const onFailure = (error: unknown): void => logger.error({ err: error }, 'something failed and was survived')
-  let started = false
-  let draining = false
-
+  const surroundings = createSurroundings(config, logger)
+  const { releasers, onFailure } = surroundings
   try {
-    const openapiText = await readFile(new URL('../openapi.yaml', import.meta.url), 'utf8')
-    const openapi: object = parse(openapiText)
-    const verifier = createTokenVerifier({ ...config.jwt, now: Date.now })
+    const log = await openLog(surroundings)
+    const metrics = createMetrics({ sessions: () => hub.sessions().size, unackedMessages: () => ingresses?.unacked() ?? 0, onFailure })
+    const hub = createHub(surroundings, { log, observer: metrics.observer })
+    keepSwept(surroundings, hub)
+    let ingresses: Ingresses | undefined
+    ingresses = await startIngresses(surroundings, { log, hub, metrics, shownMetrics: metrics, checks: () => [] })
 
-    const log = await EmbeddedLog.open({ ...config.log, now: Date.now, onFailure })
-    releasers.push(() => log.close())
-
-    const metrics = createMetrics({ sessions: () => hub.sessions().size, unackedMessages: () => amqp?.unacked ?? 0, onFailure })
-    const hub = new Hub({
-      log,
-      observer: metrics.observer,
-      now: Date.now,
-      newId: randomUUID,
-      retentionAgeMs: config.log.retentionAgeMs,
-      maxRoomsPerSession: config.gateway.roomsPerSession,
-    })
-    const sweeper = setInterval(() => {
-      hub.sweep().catch((error: unknown) => {
-        // Away for now; the next sweep tries again.
-        if (!(error instanceof BridgeError && error.code === 'log_unavailable')) onFailure(error)
-      })
-    }, sweepMs)
-    releasers.push(async () => clearInterval(sweeper))
-
-    const parseDraft = createDraftParser(openapi, { maxEventBytes: config.http.maxEventBytes })
-    const amqp =
-      config.amqp &&
-      new AmqpIngress({
-        ...config.amqp,
-        hub,
-        parse: createMessageParser({ parseDraft, maxEventBytes: config.http.maxEventBytes }),
-        observer: metrics.amqp,
-        journal: createAmqpJournal(logger, Date.now),
-        onFailure: (error) => metrics.observer.failed(error),
-        now: Date.now,
-      })
-
-    const readiness = (): readonly Check[] => {
-      const health = log.health()
-      return [
-        { name: 'started', ...(started ? {} : { failure: 'the bridge is starting' }) },
-        { name: 'log', ...(health.appendable ? {} : { failure: health.reason }) },
-        ...(amqp === undefined ? [] : [amqp.check()]),
-        { name: 'not_draining', ...(draining ? { failure: 'the bridge is shutting down' } : {}) },
-      ]
-    }
-    const ingress = createServer(
-      createHttpIngress({
-        hub,
-        openapi,
-        openapiText,
-        parseDraft,
-        ...config.http,
-        metrics,
-        observer: metrics.observer,
-        readiness,
-        startup: () => readiness().filter(({ name }) => name === 'started'),
-        draining: () => draining,
-        onFailure,
-      }),
-    )
-    setTimeouts(ingress)
-    await listen(ingress, 'private', config.http)
-    releasers.push(() => closeServer(ingress))
-
-    const gateway = new Gateway({
-      ...config.gateway,
-      hub,
-      verify: (token) => verifier.verify(token),
-      pids: createPids(log.secret),
-      newSessionId: () => randomBytes(15).toString('base64url'),
-      clockToleranceMs: config.jwt.clockToleranceMs,
-      observer: metrics.observer,
-      onRefused: createRefusalLog(logger, Date.now),
-      onFailure,
-      now: Date.now,
-    })
+    const gateway = createGateway(surroundings, { log, hub, observer: metrics.observer })
     await listen(gateway.server, 'public', config.gateway)
     gateway.start()
-    releasers.push(() => gateway.close())
+    releasers.add(() => gateway.close())
 
-    // Last: what it takes in finds the sockets open.
-    amqp?.start()
-    releasers.push(async () => amqp?.close())
-
-    started = true
-    let stopping: Promise<void> | undefined
-    const stop = async (): Promise<void> => {
-      draining = true
-      // First: what stays in the queue now is for whoever consumes next, or for this node when it is back.
-      await amqp?.close()
-      await gateway.drain(config.drainPeriodMs)
-      await release()
-    }
-    return {
-      publicUrl: toUrl(config.gateway.host, gateway.server),
-      privateUrl: toUrl(config.http.host, ingress),
-      bound: { public: toBound(gateway.server), private: toBound(ingress) },
-      stop: () => {
-        stopping ??= stop()
-        return stopping
-      },
-    }
+    const publicListener = { url: toUrl(config.gateway.host, gateway.server), bound: toBound(gateway.server) }
+    return ingresses.open(publicListener, () => gateway.drain(config.drainPeriodMs))
   } catch (error) {
-    await release()
+    await releasers.release()
     throw error
   }
 }
 
-async function listen(server: Server, name: string, { host, port }: { readonly host: string; readonly port: number }): Promise<void> {
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', (cause: NodeJS.ErrnoException) =>
-      reject(new BridgeError('listen_failed', `the ${name} listener cannot open ${host}:${port} (${listenProblem(cause, name)}`, { cause })),
-    )
-    server.listen(port, host, resolve)
+export async function openLog({ config, releasers, onFailure }: Surroundings): Promise<EmbeddedLog> {
+  const log = await EmbeddedLog.open({ ...config.log, now: Date.now, onFailure })
+  releasers.add(() => log.close())
+  return log
+}
+
+export function createHub({ config }: Surroundings, parts: { readonly log: EventLog; readonly observer: Observer; readonly link?: PeerLink }): Hub {
+  return new Hub({
+    ...parts,
+    now: Date.now,
+    newId: randomUUID,
+    retentionAgeMs: config.log.retentionAgeMs,
+    maxRoomsPerSession: config.gateway.roomsPerSession,
   })
 }
 
-/** The code of the failure and what cures it. */
-function listenProblem({ code, message }: NodeJS.ErrnoException, name: string): string {
-  const variable = `SIDECAST_${name.toUpperCase()}`
-  switch (code) {
-    case 'EADDRINUSE':
-      return `${code}): stop the other process that has it (the quickstart?) or set ${variable}_PORT`
-    case 'EACCES':
-      return `${code}): this user may not; set ${variable}_PORT to one above 1023`
-    case 'EADDRNOTAVAIL':
-    case 'ENOTFOUND':
-    case 'EAI_AGAIN':
-      return `${code}): set ${variable}_HOST to an address of this machine`
-    default:
-      return `${code ?? message}): set ${variable}_HOST and ${variable}_PORT to what this process may open`
+export function keepSwept({ releasers, onFailure }: Surroundings, hub: Hub): void {
+  const sweeper = setInterval(() => {
+    hub.sweep().catch((error: unknown) => {
+      // Away for now; the next sweep tries again.
+      if (!(error instanceof BridgeError && error.code === 'log_unavailable')) onFailure(error)
+    })
+  }, sweepMs)
+  releasers.add(async () => clearInterval(sweeper))
+}
+
+/** How events come in: HTTP, which also shows how the bridge does, and AMQP. */
+export interface Ingresses {
+  readonly unacked: () => number
+  /** Consumes and says that it is ready. `drain`: sends the clients elsewhere. */
+  open(publicListener: { readonly url: string; readonly bound: string }, drain: () => Promise<void>): Bridge
+}
+
+interface IngressParts {
+  readonly log: EventLog
+  readonly hub: Hub
+  readonly metrics: Metrics
+  readonly shownMetrics: Pick<HttpIngressOptions['metrics'], 'render'>
+  /** What else has to be true before traffic makes sense. */
+  readonly checks: () => readonly Check[]
+}
+
+export async function startIngresses(surroundings: Surroundings, { log, hub, metrics, shownMetrics, checks }: IngressParts): Promise<Ingresses> {
+  const { config, logger, releasers, onFailure } = surroundings
+  let started = false
+  let draining = false
+  const openapiText = await readFile(new URL('../openapi.yaml', import.meta.url), 'utf8')
+  const openapi: object = parse(openapiText)
+  const parseDraft = createDraftParser(openapi, { maxEventBytes: config.http.maxEventBytes })
+  const amqp =
+    config.amqp &&
+    new AmqpIngress({
+      ...config.amqp,
+      hub,
+      parse: createMessageParser({ parseDraft, maxEventBytes: config.http.maxEventBytes }),
+      observer: metrics.amqp,
+      journal: createAmqpJournal(logger, Date.now),
+      onFailure: (error) => metrics.observer.failed(error),
+      now: Date.now,
+    })
+
+  const readiness = (): readonly Check[] => {
+    const health = log.health()
+    return [
+      { name: 'started', ...(started ? {} : { failure: 'the bridge is starting' }) },
+      { name: 'log', ...(health.appendable ? {} : { failure: health.reason }) },
+      ...(amqp === undefined ? [] : [amqp.check()]),
+      ...checks(),
+      { name: 'not_draining', ...(draining ? { failure: 'the bridge is shutting down' } : {}) },
+    ]
+  }
+  const ingress: Server = createServer(
+    createHttpIngress({
+      hub,
+      openapi,
+      openapiText,
+      parseDraft,
+      ...config.http,
+      metrics: { ...metrics, render: () => shownMetrics.render() },
+      observer: metrics.observer,
+      readiness,
+      startup: () => readiness().filter(({ name }) => name === 'started'),
+      draining: () => draining,
+      onFailure,
+    }),
+  )
+  setTimeouts(ingress)
+  await listen(ingress, 'private', config.http)
+  releasers.add(() => closeServer(ingress))
+
+  return {
+    unacked: () => amqp?.unacked ?? 0,
+    open(publicListener, drain) {
+      // Last: what it takes in finds the sockets open.
+      amqp?.start()
+      releasers.add(async () => amqp?.close())
+      started = true
+      let stopping: Promise<void> | undefined
+      const stop = async (): Promise<void> => {
+        draining = true
+        // First: what stays in the queue now is for whoever consumes next, or for this node when it is back.
+        await amqp?.close()
+        await drain()
+        await releasers.release()
+      }
+      return {
+        publicUrl: publicListener.url,
+        privateUrl: toUrl(config.http.host, ingress),
+        bound: { public: publicListener.bound, private: toBound(ingress) },
+        stop: () => {
+          stopping ??= stop()
+          return stopping
+        },
+      }
+    },
   }
 }
 
-/** Lets the requests finish that are being answered. */
-async function closeServer(server: Server): Promise<void> {
-  const closed = new Promise((resolve) => server.close(resolve))
-  const impatience = setTimeout(() => server.closeAllConnections(), requestGraceMs)
-  await closed
-  clearTimeout(impatience)
+interface GatewayParts {
+  readonly log: EventLog
+  readonly hub: Hub
+  readonly observer: Observer
+  /** See `GatewayOptions`. */
+  readonly idPrefix?: string
 }
 
-function toBound(server: Server): string {
-  const address = server.address()
-  if (address === null || typeof address === 'string') return String(address)
-  return `${address.family === 'IPv6' ? `[${address.address}]` : address.address}:${address.port}`
-}
-
-function toUrl(host: string, server: Server): string {
-  const address = server.address()
-  const port = typeof address === 'object' ? address?.port : undefined
-  const reachable = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host
-  return `http://${reachable.includes(':') ? `[${reachable}]` : reachable}:${port}`
+/** Where the browsers arrive. */
+export function createGateway({ config, logger, onFailure }: Surroundings, { log, ...parts }: GatewayParts): Gateway {
+  const verifier = createTokenVerifier({ ...config.jwt, now: Date.now })
+  return new Gateway({
+    ...config.gateway,
+    ...parts,
+    verify: (token) => verifier.verify(token),
+    pids: createPids(log.secret),
+    newSessionId: () => randomBytes(15).toString('base64url'),
+    clockToleranceMs: config.jwt.clockToleranceMs,
+    onRefused: createRefusalLog(logger, Date.now),
+    onFailure,
+    now: Date.now,
+  })
 }

@@ -300,7 +300,7 @@ describe('what is wrong', () => {
     expect(found[0]).toContain(problem)
   })
 
-  test.each(['REDIS_URL', 'REDIS_URL_FILE', 'JWT_JWKS_URL', 'JWT_OIDC_ISSUER', 'JWT_PRESET', 'WORKERS'])(
+  test.each(['REDIS_URL', 'REDIS_URL_FILE', 'JWT_JWKS_URL', 'JWT_OIDC_ISSUER', 'JWT_PRESET'])(
     '%s is not ignored, for this version does not support it',
     (name) => {
       expect(problems({ [name]: '2' })).toEqual([`SIDECAST_${name} (environment): is not supported by this version: remove it`])

@@ -75,6 +75,8 @@ export interface Config {
     readonly retentionEvents: number
     readonly dedupeWindowMs: number
   }
+  /** How many processes serve the browsers; 1: this one. */
+  readonly workers: number
   readonly drainPeriodMs: number
   readonly logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent'
 }
@@ -175,6 +177,7 @@ function toConfig(values: Values, jwt: JwtConfig, directory: string): Config {
       retentionEvents: values.RETENTION_EVENTS,
       dedupeWindowMs: values.DEDUPE_WINDOW,
     },
+    workers: values.WORKERS,
     drainPeriodMs: values.DRAIN_PERIOD,
     logLevel: values.LOG_LEVEL,
   }

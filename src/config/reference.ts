@@ -14,6 +14,7 @@ import {
   parseOrigin,
   parseSize,
   parseTokenSource,
+  parseWorkers,
   splitList,
 } from './values.ts'
 
@@ -175,6 +176,10 @@ const groups = {
       .describe('How long an `id` is remembered, so that a repeated publish is not delivered twice.'),
   },
   Operation: {
+    WORKERS: text
+      .transform(by(parseWorkers))
+      .prefault('1')
+      .describe('How many processes serve the browsers: `1` to `64`, or `auto` for one per core. `1`: everything in one process.'),
     DRAIN_PERIOD: duration('0s', longestTimer)
       .prefault('5s')
       .describe('On shutdown, clients are closed spread over this time, so that they do not all come back at once.'),

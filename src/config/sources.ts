@@ -44,7 +44,7 @@ interface Reading {
 
 const toFlag = (name: string): string => `--${name.toLowerCase().replaceAll('_', '-')}`
 const known: readonly string[] = [...variableNames, ...secretNames.map((name) => `${name}_FILE`)]
-const unsupported = /^(REDIS_URL(_FILE)?|JWT_JWKS_URL|JWT_OIDC_ISSUER|JWT_PRESET|WORKERS)$/
+const unsupported = /^(REDIS_URL(_FILE)?|JWT_JWKS_URL|JWT_OIDC_ISSUER|JWT_PRESET)$/
 // The variables that Kubernetes sets in every pod for a Service whose name begins with "sidecast".
 const fromKubernetes = /(^|_)(SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$/
 // Not configuration of the bridge: the tests' services, and what `sidecast publish` talks to.
@@ -70,14 +70,11 @@ export function readSettings(sources: ConfigSources): Settings {
   }
   for (const secret of secretNames) readSecretFile(secret, given, problems)
   given.delete('CONFIG')
-  given.delete('WORKERS')
   return { settings: given, problems }
 }
 
 function nameProblem({ name, value, origin }: Setting): string | undefined {
   if (known.includes(name) || (name === 'CONFIG' && origin.kind !== 'file')) return undefined
-  // One process is what this version runs.
-  if (name === 'WORKERS' && value === '1') return undefined
   if (unsupported.test(name)) return 'is not supported by this version: remove it'
   if (origin.kind === 'environment' && (fromKubernetes.test(name) || value.includes('tcp://')))
     return 'is not known: if Kubernetes set it for a Service of that name, give the pod enableServiceLinks: false'

@@ -1,5 +1,6 @@
 import { hash, X509Certificate } from 'node:crypto'
 import { isIP } from 'node:net'
+import { availableParallelism } from 'node:os'
 import { isPlaceholder } from '../auth/keys.ts'
 import { type Scope, scopes } from '../core/access.ts'
 import { BridgeError } from '../errors.ts'
@@ -19,6 +20,8 @@ export type TokenSource =
   | { readonly kind: 'query'; readonly name: string }
 
 const refuse = (detail: string): BridgeError => new BridgeError('invalid_config', detail)
+
+const maxWorkers = 64
 
 const durationUnits = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const
 const sizeUnits = { b: 1, kb: 1024, mb: 1024 ** 2, gb: 1024 ** 3 } as const
@@ -207,4 +210,9 @@ function hashKey(key: string, name: string): Buffer {
     throw refuse(`the key ${name} has ${key.length} characters; at least ${minKeyLength} are needed (openssl rand -hex 32)`)
   if (isPlaceholder(key)) throw refuse(`the key ${name} is a placeholder: make a random one (openssl rand -hex 32)`)
   return hash('sha256', key, 'buffer')
+}
+
+/** @throws BridgeError invalid_config */
+export function parseWorkers(value: string): number {
+  return value === 'auto' ? Math.min(availableParallelism(), maxWorkers) : parseInteger(value, 1, maxWorkers)
 }

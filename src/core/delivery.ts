@@ -101,11 +101,13 @@ export class Delivery {
         return this.#dispatchEvent({ ...stored, entry })
       case 'membership':
         for (const session of this.#reached(entry.member, position)) this.#dispatchMembership(session, { ...stored, entry })
+        if ('user' in entry.member) this.peers.setMembership(entry.member.user, entry.room, entry.present)
         // It left while its request was on the way.
         if ('session' in entry.member && !this.#isConnected(entry.member.session)) this.#departed.set(entry.member.session, this.#now())
         return 0
       case 'disconnect':
         for (const session of this.#reached(entry.member, position)) session.connection.close('disconnected')
+        this.#depart(this.peers.end(entry.member, position))
         return 0
       case 'session-ended':
         this.#departed.delete(entry.session)

@@ -1,3 +1,4 @@
+import type { Member } from './entry.ts'
 import type { SessionInfo } from './presence.ts'
 import { StreamIndex } from './stream-index.ts'
 import { type Except, roomStream, type Stream, sessionStream, type Target, userStream } from './target.ts'
@@ -105,6 +106,22 @@ export class Peers {
     return records.map(({ session }) => session.session)
   }
 
+  /** The backend's word on a room, which holds for every session of the user; its process will say the same a little later. */
+  setMembership(user: string, room: string, present: boolean): void {
+    for (const record of this.#index.of(userStream(user))) {
+      if (present) this.#enter(record, room)
+      else this.#leave(record, room)
+    }
+  }
+
+  /** Sessions that were there before a position have been ended; their processes will say the same a little later. Returns their ids. */
+  end(member: Member, position: number): readonly string[] {
+    const stream = 'user' in member ? userStream(member.user) : sessionStream(member.session)
+    const ended = [...this.#index.of(stream)].filter(({ session }) => session.attachedAt < position)
+    for (const record of ended) this.#remove(record)
+    return ended.map(({ session }) => session.session)
+  }
+
   /** A session is connected here now: what is known of it elsewhere is older. */
   supersede(session: string): void {
     for (const record of [...this.#index.of(sessionStream(session))]) this.#remove(record)
@@ -117,14 +134,9 @@ export class Peers {
         return
       case 'rooms': {
         const record = records.get(change.session)
-        for (const room of record === undefined ? [] : change.left) {
-          record?.rooms.delete(room)
-          if (record !== undefined) this.#index.drop(roomStream(room), record)
-        }
-        for (const room of record === undefined ? [] : change.entered) {
-          record?.rooms.add(room)
-          if (record !== undefined) this.#index.put(roomStream(room), record)
-        }
+        if (record === undefined) return
+        for (const room of change.left) this.#leave(record, room)
+        for (const room of change.entered) this.#enter(record, room)
         return
       }
       case 'details': {
@@ -156,6 +168,16 @@ export class Peers {
     const record: PeerRecord = { node, session: { ...session, rooms: [] }, rooms: new Set(session.rooms), confirmed: true }
     this.#byNode.get(node)?.set(session.session, record)
     for (const stream of streamsOf(record)) this.#index.put(stream, record)
+  }
+
+  #enter(record: PeerRecord, room: string): void {
+    record.rooms.add(room)
+    this.#index.put(roomStream(room), record)
+  }
+
+  #leave(record: PeerRecord, room: string): void {
+    record.rooms.delete(room)
+    this.#index.drop(roomStream(room), record)
   }
 
   #close(record: PeerRecord | undefined, closed: string[]): void {

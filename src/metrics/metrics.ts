@@ -1,6 +1,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import type { Observer } from '../core/observer.ts'
 import { type AmqpMetrics, createAmqpMetrics } from './amqp-metrics.ts'
+import type { MetricsSnapshot } from './process-metrics.ts'
 
 export interface MetricsOptions {
   /** How many sessions there are now. */
@@ -17,6 +18,8 @@ export interface Metrics {
   readonly contentType: string
   /** All metrics in the text format of Prometheus. */
   render(): Promise<string>
+  /** The same, for another process. */
+  snapshot(): Promise<MetricsSnapshot>
   requestServed(served: { readonly method: string; readonly route: string; readonly status: string; readonly seconds: number }): void
 }
 
@@ -39,7 +42,13 @@ export function createMetrics({ sessions, unackedMessages, onFailure }: MetricsO
   })
   const published = counter('events_published_total', 'Events that were stored.')
   const duplicates = counter('events_duplicate_total', 'Events that had been stored before under the same id.')
-  const dispatched = counter('events_dispatched_total', 'Events that were read back from the log and handed to sessions.')
+  const dispatched = new Counter({
+    name: 'sidecast_events_dispatched_total',
+    help: 'Events that were read back from the log and handed to sessions.',
+    // Every worker gets every event.
+    aggregator: 'max',
+    registers,
+  })
   const matched = counter('events_matched_total', 'Sessions that dispatched events were for, summed over the events.')
   const refused = counter('publish_refused_total', 'Events and calls that were refused.', ['code'])
   const opened = counter('sessions_opened_total', 'Sessions that began or resumed.')
@@ -85,6 +94,7 @@ export function createMetrics({ sessions, unackedMessages, onFailure }: MetricsO
     amqp: createAmqpMetrics(registry, unackedMessages),
     contentType: registry.contentType,
     render: () => registry.metrics(),
+    snapshot: () => registry.getMetricsAsJSON(),
     requestServed({ method, route, status, seconds }) {
       requests.inc({ method, route, status })
       durations.observe({ route }, seconds)

@@ -1,0 +1,26 @@
+import type { Stored } from '../core/entry.ts'
+import type { EventLog } from '../core/event-log.ts'
+
+/** The same log; what it hands over goes to somebody else first, in the same order. */
+export function withBroadcast(log: EventLog, broadcast: (entries: readonly Stored[]) => void): EventLog {
+  return {
+    epoch: log.epoch,
+    secret: log.secret,
+    append: (entries) => log.append(entries),
+    follow: (onEntries) =>
+      log.follow((entries) => {
+        broadcast(entries)
+        onEntries(entries)
+      }),
+    head: () => log.head(),
+    first: () => log.first(),
+    offsetOf: (position) => log.offsetOf(position),
+    positionOf: (offset) => log.positionOf(offset),
+    read: (after, streams, limit) => log.read(after, streams, limit),
+    memberships: (member) => log.memberships(member),
+    sessionsWithMemberships: () => log.sessionsWithMemberships(),
+    revocations: () => log.revocations(),
+    health: () => log.health(),
+    close: () => log.close(),
+  }
+}
