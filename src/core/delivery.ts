@@ -13,8 +13,8 @@ import type { RoomChange, Session } from './session.ts'
 /** Entries that a resume reads in one turn. */
 const resumeChunk = 100
 
-/** So far apart the clocks of two machines are not. */
-const clocksMs = 5000
+/** A connection attempt that its client has given up may come to life this late, at a process that was busy. */
+const belatedMs = 60_000
 
 export interface DeliveryOptions {
   readonly log: EventLog
@@ -86,6 +86,13 @@ export class Delivery {
     session.detached = true
     this.presence.remove(session)
     if (session.hasOwnMemberships()) this.#departed.set(session.id, this.#now())
+  }
+
+  /** The log has lost entries, or this process has missed some: everybody comes back, and is told so by its offset. */
+  startOver(): void {
+    for (const session of [...this.presence.all()]) session.connection.close('transport')
+    this.#departed.clear()
+    for (const session of this.#log.sessionsWithMemberships()) this.#departed.set(session, this.#now())
   }
 
   /** Sessions that left before a moment and still have memberships. They are named until their end is dispatched. */
@@ -255,9 +262,8 @@ export class Delivery {
     this.#departed.delete(theirs.session)
     const own = this.presence.byId(theirs.session)
     if (own === undefined || !isNewer(theirs, own)) return
-    // Where only clocks tell which is older, the client is let come back: it may be the only one.
-    const sure = theirs.attachedAt > own.attachedAt || theirs.connectedAt - own.connectedAt > clocksMs
-    own.connection.close(sure ? 'replaced' : 'transport')
+    // Theirs may be an attempt that the client has given up since, and then ours is the living one: it is let come back, which settles it.
+    own.connection.close(theirs.connectedAt - own.connectedAt > belatedMs ? 'replaced' : 'transport')
     this.detach(own)
     this.#departed.delete(theirs.session)
   }

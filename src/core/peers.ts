@@ -6,7 +6,7 @@ import { type Except, roomStream, type Stream, sessionStream, type Target, userS
 /** A session at another process, as far as the others have to know it. */
 export interface PeerSession extends SessionInfo {
   readonly user: string
-  /** The position of the log at which it connected: of two connections of one session the later one counts. */
+  /** The position of the log at which it connected. */
   readonly attachedAt: number
 }
 
@@ -192,9 +192,9 @@ export class Peers {
   }
 }
 
-/** Whether the first of two connections of one session is the later one. By the log, which all share; clocks only where it has not moved. */
-export function isNewer(one: Pick<PeerSession, 'attachedAt' | 'connectedAt'>, other: Pick<PeerSession, 'attachedAt' | 'connectedAt'>): boolean {
-  return one.attachedAt === other.attachedAt ? one.connectedAt >= other.connectedAt : one.attachedAt > other.attachedAt
+/** Whether the first of two connections of one session is the later one, by the clocks of their processes. */
+export function isNewer(one: Pick<PeerSession, 'connectedAt'>, other: Pick<PeerSession, 'connectedAt'>): boolean {
+  return one.connectedAt >= other.connectedAt
 }
 
 function toSession({ session, rooms }: PeerRecord): PeerSession {
