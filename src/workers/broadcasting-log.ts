@@ -4,14 +4,18 @@ import type { EventLog } from '../core/event-log.ts'
 /** The same log; what it hands over goes to somebody else first, in the same order. */
 export function withBroadcast(log: EventLog, broadcast: (entries: readonly Stored[]) => void): EventLog {
   return {
-    epoch: log.epoch,
-    secret: log.secret,
+    get epoch() {
+      return log.epoch
+    },
+    get secret() {
+      return log.secret
+    },
     append: (entries) => log.append(entries),
-    follow: (onEntries) =>
+    follow: (onEntries, ...rest) =>
       log.follow((entries) => {
         broadcast(entries)
         onEntries(entries)
-      }),
+      }, ...rest),
     head: () => log.head(),
     first: () => log.first(),
     offsetOf: (position) => log.offsetOf(position),
