@@ -34,7 +34,7 @@ export interface HubOptions extends DeliveryOptions {
   readonly maxRoomsPerSession: number
 }
 
-/** How many dispatched positions remember how many sessions they matched, until their publisher has asked. */
+/** How many dispatched events remember how many sessions they matched, until their publisher has asked. */
 const matchedMemory = 1 << 16
 
 /**
@@ -45,21 +45,29 @@ export class Hub {
   readonly #options: HubOptions
   readonly #log: EventLog
   readonly #delivery: Delivery
-  readonly #matched = new Int32Array(matchedMemory)
-  /** What stood in the log already when this hub began: it did not count who matched. */
-  readonly #before: number
+  /** By position. What stood in the log already when this hub began is not in it. */
+  readonly #matched = new Map<number, number>()
+  /** Its positions, in the order in which they are forgotten: the oldest is overwritten. */
+  readonly #remembered = new Float64Array(matchedMemory)
+  #counted = 0
   #dispatched: number
   #waiting: { readonly position: number; readonly resolve: () => void }[] = []
 
   constructor(options: HubOptions) {
     this.#options = options
     this.#log = options.log
-    this.#before = options.log.head()
-    this.#dispatched = this.#before
+    this.#dispatched = options.log.head()
     this.#delivery = new Delivery(options)
-    options.log.follow((entries) => {
-      for (const entry of entries) this.#dispatch(entry)
-    })
+    options.log.follow(
+      (entries) => {
+        for (const entry of entries) this.#dispatch(entry)
+      },
+      () => {
+        this.#delivery.startOver()
+        this.#dispatched = this.#log.head()
+        this.#wake()
+      },
+    )
   }
 
   // Publishers
@@ -285,7 +293,8 @@ export class Hub {
 
   /** What was counted when it was dispatched; for a duplicate of long ago, who would match today. */
   #matchedAt(position: number, { to, except }: EventEntry): number {
-    if (position > this.#dispatched - matchedMemory && position > this.#before) return this.#matched[position % matchedMemory] ?? 0
+    const counted = this.#matched.get(position)
+    if (counted !== undefined) return counted
     let matched = this.#delivery.peers.countMatches(to, except)
     this.#delivery.presence.forEachMatch(to, except, () => matched++)
     return matched
@@ -293,13 +302,21 @@ export class Hub {
 
   #dispatch(stored: Stored): void {
     try {
-      this.#matched[stored.position % matchedMemory] = this.#delivery.dispatch(stored)
+      const matched = this.#delivery.dispatch(stored)
+      if (stored.entry.kind === 'event') this.#remember(stored.position, matched)
     } catch (error) {
       // Whatever it was, the entries behind it must not suffer.
       this.#options.observer.failed(error)
     }
     this.#dispatched = stored.position
     this.#wake()
+  }
+
+  #remember(position: number, matched: number): void {
+    const slot = this.#counted++ % matchedMemory
+    this.#matched.delete(this.#remembered[slot] ?? 0)
+    this.#remembered[slot] = position
+    this.#matched.set(position, matched)
   }
 
   #wake(): void {

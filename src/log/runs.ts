@@ -84,9 +84,14 @@ export class Runs {
    * Forgets the runs that gave out nothing that can still be asked for; `first` is the oldest entry that is kept.
    */
   record({ runs }: Tables, first: number): void {
-    const kept = new Set(this.#runs.filter((_, index) => this.#lastOf(index, Number.POSITIVE_INFINITY) >= first - 1).slice(-maxRuns))
+    const kept = new Set<SharedRun>(this.since(first))
     for (const run of this.#runs) if (!kept.has(run)) runs.remove(positionKey(run.from))
     runs.put(positionKey(this.#current.from), Buffer.from(this.#current.id))
+  }
+
+  /** Those that gave out something that can still be asked for, when everything before `first` is gone. */
+  since(first: number): readonly SharedRun[] {
+    return this.#runs.filter((_, index) => this.#lastOf(index, Number.POSITIVE_INFINITY) >= first - 1).slice(-maxRuns)
   }
 
   /** Whether the run has no entry yet. */
