@@ -12,10 +12,13 @@ export function withBroadcast(log: EventLog, broadcast: (entries: readonly Store
     },
     append: (entries) => log.append(entries),
     follow: (onEntries, ...rest) =>
-      log.follow((entries) => {
-        broadcast(entries)
-        onEntries(entries)
-      }, ...rest),
+      log.follow(
+        (entries) => {
+          broadcast(entries)
+          onEntries(entries)
+        },
+        ...rest,
+      ),
     head: () => log.head(),
     first: () => log.first(),
     offsetOf: (position) => log.offsetOf(position),
