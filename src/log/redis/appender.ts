@@ -74,7 +74,7 @@ export class Appender {
   #restored = 0
   #footing: Footing | undefined
   #away = 'Redis is not connected yet'
-  #pumping = false
+  #pumping: Promise<void> | undefined
   #refusal: string | undefined
   #head = 0
   /** Stored, and not yet followed. */
@@ -164,21 +164,22 @@ export class Appender {
   }
 
   #wake(): void {
-    if (this.#pumping) return
-    this.#pumping = true
-    this.#pump().finally(() => {
-      this.#pumping = false
-      this.#checkIdle()
-      // A new connection may have come while the old one was being given up.
-      if (this.#footing !== undefined && this.#footing.link.failure === undefined && (this.#group !== undefined || this.#queue.length > 0))
-        this.#wake()
-    })
+    this.#pumping ??= this.#pump()
   }
 
   /** Never rejects. */
   async #pump(): Promise<void> {
     // What is appended in this turn shares the group.
     await undefined
+    await this.#writeGroups()
+    this.#pumping = undefined
+    this.#checkIdle()
+    // Another connection may have come while the old one was being given up.
+    const ready = this.#footing !== undefined && this.#footing.link.failure === undefined
+    if (ready && (this.#group !== undefined || this.#queue.length > 0)) this.#wake()
+  }
+
+  async #writeGroups(): Promise<void> {
     while (this.#group !== undefined || this.#queue.length > 0) {
       const footing = this.#footing
       if (footing === undefined || footing.link.failure !== undefined) return

@@ -69,6 +69,8 @@ export class RedisLog implements EventLog {
   #follower: ((entries: readonly Stored[]) => void) | undefined
   #onLost: (() => void) | undefined
   #link: Link | undefined
+  /** The next one, until it has been entered. */
+  #entering: Link | undefined
   #away = 'Redis is not connected yet'
   #running: Promise<void> = Promise.resolve()
   #closing: Promise<void> | undefined
@@ -187,7 +189,7 @@ export class RedisLog implements EventLog {
     // Whoever leaves in order has nothing in Redis that could be lost without anybody knowing.
     await this.#link?.commands.call(['HDEL', this.#keys.writers, this.#writer]).catch(() => undefined)
     this.#closed.abort()
-    this.#link?.end(new Error('the log is closed'))
+    for (const link of [this.#link, this.#entering]) link?.end(new Error('the log is closed'))
     await this.#running
     await this.#window.close()
   }
@@ -207,7 +209,10 @@ export class RedisLog implements EventLog {
       try {
         if (link === undefined) {
           link = await openLink(this.#options, this.#keys)
+          this.#entering = link
+          if (this.#closed.signal.aborted) throw new Error('the log is closed')
           await this.#enter(link)
+          this.#entering = undefined
         }
         delay = minDelayMs
         await this.#follow(link)
@@ -302,9 +307,9 @@ export class RedisLog implements EventLog {
     this.#canarySent.clear()
     this.#canarySentAt = performance.now()
     this.#appender.open(this.#footing(link, this.#meta, () => this.#known))
-    const canary = setInterval(() => this.#sendCanary(link), this.#options.canaryMs ?? 2000).unref()
+    const canary = setInterval(() => this.#sendCanarySoon(link), this.#options.canaryMs ?? 2000).unref()
     try {
-      this.#sendCanary(link)
+      this.#sendCanarySoon(link)
       let next = this.#read(link, cursorAt(this.head(), link.server.now))
       for (;;) {
         const batch = await next
@@ -358,7 +363,11 @@ export class RedisLog implements EventLog {
     }
   }
 
-  /** Proves that what is written comes back. It also finds out when the data are not what they were. Never rejects. */
+  #sendCanarySoon(link: Link): void {
+    this.#sendCanary(link).catch((error: unknown) => this.#report(error))
+  }
+
+  /** Proves that what is written comes back. It also finds out when the data are not what they were. */
   async #sendCanary(link: Link): Promise<void> {
     const token = `${this.#writer}.${++this.#canaries}`
     this.#canarySent.set(token, performance.now())

@@ -73,7 +73,11 @@ for at = 8, #ARGV, 4 do
     end
   end
   local row = (kind == 'm' or kind == 'M') and redis.call('HGET', KEYS[4], a) or kind == 'R' and redis.call('HGET', KEYS[6], a)
-  if older and row and tonumber(string.match(row, '^(%d+):')) >= older then outcome = 'x' end
+  local standing = older and row and tonumber(string.match(row, '^(%d+):'))
+  if standing and standing >= older then
+    outcome = 'x'
+    position = standing
+  end
   if outcome == 's' then
     last = position
     stored = true
