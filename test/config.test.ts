@@ -1,6 +1,6 @@
 import { generateKeyPairSync, hash, randomBytes } from 'node:crypto'
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { availableParallelism, tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
 import { type Config, loadConfig, maskedConfig, referenceTable } from '../src/config/config.ts'
@@ -82,6 +82,7 @@ describe('what is in force', () => {
       http: { host: '127.0.0.1', port: 3001, apiKeys: [], maxEventBytes: 256 * 1024, maxBatchBytes: 16 * 1024 ** 2, metricsKey: false },
       log: { directory: '/srv/data', durability: 'disk', retentionAgeMs: 300_000, retentionEvents: 1_000_000, dedupeWindowMs: 300_000 },
       drainPeriodMs: 5000,
+      workers: 1,
       logLevel: 'info',
     })
     expect(jwt).toMatchObject({
@@ -196,6 +197,12 @@ describe('what is in force', () => {
   test('a file of API keys may have one on each line', async () => {
     const cwd = await folderWith({ keys: `a:${key}\nb:${secret.replaceAll(/[+/=]/g, 'x')}:read\n` })
     expect(load({ API_KEYS_FILE: 'keys' }, { cwd }).http.apiKeys.map(({ name }) => name)).toEqual(['a', 'b'])
+  })
+
+  test('workers are a number, or as many as there are cores', () => {
+    expect(load({ WORKERS: '8' }).workers).toBe(8)
+    expect(load({ WORKERS: 'auto' }).workers).toBe(Math.min(availableParallelism(), 64))
+    for (const wrong of ['0', '65', '-1', 'all']) expect(problems({ WORKERS: wrong }).join()).toContain('SIDECAST_WORKERS')
   })
 
   test('what belongs to the tests and to publishing is no configuration', () => {
