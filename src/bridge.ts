@@ -20,6 +20,7 @@ import { createPids } from './gateway/pid.ts'
 import { createHttpIngress, type HttpIngressOptions, setTimeouts } from './http/ingress.ts'
 import { closeServer, listen, toBound, toUrl } from './listeners.ts'
 import { EmbeddedLog } from './log/embedded.ts'
+import { RedisLog } from './log/redis/redis-log.ts'
 import { createMetrics, type Metrics } from './metrics/metrics.ts'
 import { createRefusalLog } from './refusal-log.ts'
 import { Releasers } from './releasers.ts'
@@ -58,7 +59,7 @@ export async function startBridge(config: Config, logger: Logger): Promise<Bridg
   const surroundings = createSurroundings(config, logger)
   const { releasers, onFailure } = surroundings
   try {
-    const log = await openLog(surroundings)
+    const log = config.redis === undefined ? await openLog(surroundings) : await openRedisLog(surroundings, config.redis)
     const metrics = createMetrics({ sessions: () => hub.sessions().size, unackedMessages: () => ingresses?.unacked() ?? 0, onFailure })
     const hub = createHub(surroundings, { log, observer: metrics.observer })
     keepSwept(surroundings, hub)
@@ -80,6 +81,12 @@ export async function startBridge(config: Config, logger: Logger): Promise<Bridg
 
 export async function openLog({ config, releasers, onFailure }: Surroundings): Promise<EmbeddedLog> {
   const log = await EmbeddedLog.open({ ...config.log, now: Date.now, onFailure })
+  releasers.add(() => log.close())
+  return log
+}
+
+async function openRedisLog({ config, releasers, onFailure }: Surroundings, redis: NonNullable<Config['redis']>): Promise<RedisLog> {
+  const log = await RedisLog.open({ ...config.log, ...redis, now: Date.now, onFailure })
   releasers.add(() => log.close())
   return log
 }
@@ -211,7 +218,7 @@ export function createGateway({ config, logger, onFailure }: Surroundings, { log
     ...config.gateway,
     ...parts,
     verify: (token) => verifier.verify(token),
-    pids: createPids(log.secret),
+    pids: createPids(log),
     newSessionId: () => randomBytes(15).toString('base64url'),
     clockToleranceMs: config.jwt.clockToleranceMs,
     onRefused: createRefusalLog(logger, Date.now),

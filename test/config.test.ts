@@ -299,6 +299,14 @@ describe('what is wrong', () => {
     [{ AMQP_BINDINGS: 'orders' }, 'SIDECAST_AMQP_BINDINGS (environment): cannot hold "orders": write exchange:key'],
     [{ AMQP_PREFETCH: '0' }, 'SIDECAST_AMQP_PREFETCH (environment): must be an integer from 1 to 2000'],
     [{ AMQP_DEAD_LETTER: 'sidecast.events' }, 'SIDECAST_AMQP_DEAD_LETTER (environment): is also where events come from'],
+    [{ REDIS_URL: 'http://h' }, 'SIDECAST_REDIS_URL (environment): must be redis://'],
+    [{ REDIS_URL: 'redis://a,b' }, 'SIDECAST_REDIS_URL (environment): names several hosts'],
+    [{ REDIS_URL: 'redis://h:x' }, 'SIDECAST_REDIS_URL (environment): names no host and port'],
+    [{ REDIS_URL: 'redis://u:p%zz@h' }, 'SIDECAST_REDIS_URL (environment): has a % that'],
+    [{ REDIS_URL: 'redis://h/x' }, 'SIDECAST_REDIS_URL (environment): must end with the number of a database'],
+    [{ REDIS_URL: 'redis+sentinel://a,b' }, 'SIDECAST_REDIS_URL (environment): does not say what the sentinels call the master'],
+    [{ REDIS_URL: 'redis://h', REDIS_PREFIX: '{a}' }, 'SIDECAST_REDIS_PREFIX (environment): must be 1 to 64'],
+    [{ REDIS_URL: 'redis://h', WORKERS: '2' }, 'SIDECAST_WORKERS (environment): does not go together'],
     [{ PORT: '3000' }, 'SIDECAST_PORT (environment): is not known: did you mean SIDECAST_PUBLIC_PORT?'],
     [{ COMPLETELY_UNKNOWN: '1' }, 'SIDECAST_COMPLETELY_UNKNOWN (environment): is not known: remove it'],
   ])('%j is refused', (settings, problem) => {
@@ -307,12 +315,9 @@ describe('what is wrong', () => {
     expect(found[0]).toContain(problem)
   })
 
-  test.each(['REDIS_URL', 'REDIS_URL_FILE', 'JWT_JWKS_URL', 'JWT_OIDC_ISSUER', 'JWT_PRESET'])(
-    '%s is not ignored, for this version does not support it',
-    (name) => {
-      expect(problems({ [name]: '2' })).toEqual([`SIDECAST_${name} (environment): is not supported by this version: remove it`])
-    },
-  )
+  test.each(['JWT_JWKS_URL', 'JWT_OIDC_ISSUER', 'JWT_PRESET'])('%s is not ignored, for this version does not support it', (name) => {
+    expect(problems({ [name]: '2' })).toEqual([`SIDECAST_${name} (environment): is not supported by this version: remove it`])
+  })
 
   test.each([
     'https://a.example/',
@@ -325,6 +330,28 @@ describe('what is wrong', () => {
     'https://a.example?x',
   ])('%j is no exact origin', (origin) => {
     expect(problems({ ALLOWED_ORIGINS: origin })).toEqual([expect.stringContaining(`holds ${JSON.stringify(origin)}, which is no exact origin`)])
+  })
+
+  test('Redis is one server, or what sentinels know', () => {
+    const redisOf = (url: string) => load({ REDIS_URL: url }).redis?.endpoint
+    expect(redisOf('redis://h')).toEqual({ servers: [{ host: 'h', port: 6379 }], tls: false, database: 0 })
+    expect(redisOf('rediss://u:p%40w@[::1]:7000/3')).toEqual({
+      servers: [{ host: '::1', port: 7000 }],
+      tls: true,
+      username: 'u',
+      password: 'p@w',
+      database: 3,
+    })
+    expect(redisOf('redis+sentinel://:w@a,b:5000/main/2')).toEqual({
+      servers: [
+        { host: 'a', port: 26_379 },
+        { host: 'b', port: 5000 },
+      ],
+      master: 'main',
+      tls: false,
+      password: 'w',
+      database: 2,
+    })
   })
 
   test('the same port is no conflict on different addresses, and a free one never is', () => {
@@ -387,7 +414,7 @@ describe('what is wrong', () => {
     [['--jwt-issuer='], 'SIDECAST_JWT_ISSUER (flag --jwt-issuer): is empty'],
     [['--jwt-issuer', 'a', '--jwt-issuer', 'b'], 'SIDECAST_JWT_ISSUER (flag --jwt-issuer): is given twice'],
     [['word'], 'the command line: the argument "word" stands alone'],
-    [['--redis-url', 'x'], 'SIDECAST_REDIS_URL (flag --redis-url): is not supported by this version'],
+    [['--jwt-preset', 'x'], 'SIDECAST_JWT_PRESET (flag --jwt-preset): is not supported by this version'],
   ])('the flags %j are refused', (args, problem) => {
     expect(problems({}, { args })).toEqual([expect.stringContaining(problem)])
   })

@@ -4,6 +4,7 @@ import { resolve } from 'node:path'
 import type { TokenAlgorithm, VerifyKey } from '../auth/keys.ts'
 import { BridgeError } from '../errors.ts'
 import { besidePublicKey, type Contradiction, checkKeys, checkTogether } from './checks.ts'
+import type { RedisPlace } from './redis-url.ts'
 import { defaultText, isSecret, referenceTable, schema, type Values, variableNames } from './reference.ts'
 import { type ConfigSources, type Problem, readSettings, type Setting } from './sources.ts'
 import type { ApiKey, Binding, TokenSource } from './values.ts'
@@ -77,6 +78,14 @@ export interface Config {
   }
   /** How many processes serve the browsers; 1: this one. */
   readonly workers: number
+  /** Absent: the log is kept in its directory, for this node alone. */
+  readonly redis?: {
+    readonly endpoint: RedisPlace
+    /** PEM. */
+    readonly ca?: string
+    readonly prefix: string
+    readonly waitReplicas: number
+  }
   readonly drainPeriodMs: number
   readonly logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent'
 }
@@ -170,6 +179,7 @@ function toConfig(values: Values, jwt: JwtConfig, directory: string): Config {
       metricsKey: values.METRICS_KEY,
     },
     ...toAmqpConfig(values),
+    ...toRedisConfig(values),
     log: {
       directory,
       durability: values.DURABILITY,
@@ -198,6 +208,11 @@ function toAmqpConfig(values: Values): Pick<Config, 'amqp'> {
       prefetch: values.AMQP_PREFETCH,
     },
   }
+}
+
+function toRedisConfig({ REDIS_URL: endpoint, REDIS_CA: ca, ...values }: Values): Pick<Config, 'redis'> {
+  if (endpoint === undefined) return {}
+  return { redis: { endpoint, ...(ca !== undefined && { ca }), prefix: values.REDIS_PREFIX, waitReplicas: values.REDIS_WAIT } }
 }
 
 const mask = '********'

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { algorithms, parsePublicKeys, secretEncodings } from '../auth/keys.ts'
 import { BridgeError } from '../errors.ts'
+import { parseRedisPrefix, parseRedisUrl } from './redis-url.ts'
 import {
   parseApiKeys,
   parseBinding,
@@ -133,6 +134,27 @@ const groups = {
       .describe('The largest event: the body of `POST /v1/events`, a line of NDJSON, a message of RabbitMQ, or the `data` of one event in a batch.'),
     MAX_BATCH_SIZE: size('1kb', '1gb').prefault('16mb').describe('The largest body of `POST /v1/events/batch`. At least `SIDECAST_MAX_EVENT_SIZE`.'),
   },
+  Redis: {
+    REDIS_URL: text
+      .transform(by(parseRedisUrl))
+      .optional()
+      .describe(
+        'The Redis (6.2 or later, or Valkey) that keeps the log for several nodes: `redis://user:password@host:6379/0`, `rediss://` for TLS, `redis+sentinel://user:password@host1:26379,host2:26379/master/0`. Unset: the log is kept in `SIDECAST_DATA_DIR`, for this node alone.',
+      ),
+    REDIS_CA: text
+      .transform(by((value) => parseCertificates(value.replaceAll('\\n', '\n'))))
+      .optional()
+      .describe('The certificates, as PEM, that a Redis with TLS is trusted by. Unset: the public authorities.'),
+    REDIS_PREFIX: text
+      .transform(by(parseRedisPrefix))
+      .prefault('sidecast')
+      .describe('What the keys in Redis begin with, in braces: `{sidecast}:log`. Nodes with the same prefix are one bridge.'),
+    REDIS_WAIT: integer(0, 10)
+      .prefault('0')
+      .describe(
+        'How many replicas must have acknowledged an event before it is accepted. With 0 every client is told that it may have missed something when a replica takes over.',
+      ),
+  },
   RabbitMQ: {
     AMQP_URL: text
       .transform(by(parseBrokerUrl))
@@ -196,6 +218,7 @@ export const schema = z.object({
   ...groups['Login tokens'],
   ...groups.Browsers,
   ...groups.Publishing,
+  ...groups.Redis,
   ...groups.RabbitMQ,
   ...groups['Event log'],
   ...groups.Operation,
@@ -207,7 +230,15 @@ export type Values = z.output<typeof schema>
 export const variableNames = schema.keyof().options
 
 /** Variables that can be given as the path of a file that holds them, under their name and `_FILE`. */
-export const secretNames = ['JWT_SECRET', 'JWT_PUBLIC_KEY', 'API_KEYS', 'AMQP_URL', 'AMQP_CA'] as const satisfies readonly VariableName[]
+export const secretNames = [
+  'JWT_SECRET',
+  'JWT_PUBLIC_KEY',
+  'API_KEYS',
+  'AMQP_URL',
+  'AMQP_CA',
+  'REDIS_URL',
+  'REDIS_CA',
+] as const satisfies readonly VariableName[]
 
 export const isSecret = (name: string): boolean => secretNames.some((secret) => secret === name)
 

@@ -44,7 +44,7 @@ interface Reading {
 
 const toFlag = (name: string): string => `--${name.toLowerCase().replaceAll('_', '-')}`
 const known: readonly string[] = [...variableNames, ...secretNames.map((name) => `${name}_FILE`)]
-const unsupported = /^(REDIS_URL(_FILE)?|JWT_JWKS_URL|JWT_OIDC_ISSUER|JWT_PRESET)$/
+const unsupported = /^(JWT_JWKS_URL|JWT_OIDC_ISSUER|JWT_PRESET)$/
 // The variables that Kubernetes sets in every pod for a Service whose name begins with "sidecast".
 const fromKubernetes = /(^|_)(SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$/
 // Not configuration of the bridge: the tests' services, and what `sidecast publish` talks to.

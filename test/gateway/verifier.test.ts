@@ -35,7 +35,7 @@ async function startGateway(verify: (token: string) => Promise<{ user: string; r
   const gateway = new Gateway({
     hub,
     verify,
-    pids: createPids(log.secret),
+    pids: createPids(log),
     newSessionId: () => randomBytes(15).toString('base64url'),
     observer,
     tokenSources: [{ kind: 'auth' }],
