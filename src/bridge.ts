@@ -22,6 +22,7 @@ import { closeServer, listen, toBound, toUrl } from './listeners.ts'
 import { EmbeddedLog } from './log/embedded.ts'
 import { RedisLog } from './log/redis/redis-log.ts'
 import { createMetrics, type Metrics } from './metrics/metrics.ts'
+import { RedisPresence } from './presence/redis-presence.ts'
 import { createRefusalLog } from './refusal-log.ts'
 import { Releasers } from './releasers.ts'
 
@@ -59,9 +60,9 @@ export async function startBridge(config: Config, logger: Logger): Promise<Bridg
   const surroundings = createSurroundings(config, logger)
   const { releasers, onFailure } = surroundings
   try {
-    const log = config.redis === undefined ? await openLog(surroundings) : await openRedisLog(surroundings, config.redis)
+    const { log, nodes } = await openLog(surroundings)
     const metrics = createMetrics({ sessions: () => hub.sessions().size, unackedMessages: () => ingresses?.unacked() ?? 0, onFailure })
-    const hub = createHub(surroundings, { log, observer: metrics.observer })
+    const hub = createHub(surroundings, { log, observer: metrics.observer, ...(nodes && { link: nodes }) })
     keepSwept(surroundings, hub)
     let ingresses: Ingresses | undefined
     ingresses = await startIngresses(surroundings, { log, hub, metrics, shownMetrics: metrics, checks: () => [] })
@@ -79,16 +80,18 @@ export async function startBridge(config: Config, logger: Logger): Promise<Bridg
   }
 }
 
-export async function openLog({ config, releasers, onFailure }: Surroundings): Promise<EmbeddedLog> {
-  const log = await EmbeddedLog.open({ ...config.log, now: Date.now, onFailure })
+/** The log, and the line to other nodes where there can be any. `shared`: workers read it too. */
+export async function openLog({ config, releasers, onFailure }: Surroundings, { shared = false } = {}) {
+  if (config.redis === undefined) {
+    const log = await EmbeddedLog.open({ ...config.log, now: Date.now, onFailure })
+    releasers.add(() => log.close())
+    return { log }
+  }
+  const log = await RedisLog.open({ ...config.log, ...config.redis, shared, now: Date.now, onFailure })
   releasers.add(() => log.close())
-  return log
-}
-
-async function openRedisLog({ config, releasers, onFailure }: Surroundings, redis: NonNullable<Config['redis']>): Promise<RedisLog> {
-  const log = await RedisLog.open({ ...config.log, ...redis, now: Date.now, onFailure })
-  releasers.add(() => log.close())
-  return log
+  const nodes = new RedisPresence({ key: `{${config.redis.prefix}}:presence`, node: randomUUID(), open: () => log.openLine(), onFailure })
+  releasers.add(() => nodes.close())
+  return { log, nodes }
 }
 
 export function createHub({ config }: Surroundings, parts: { readonly log: EventLog; readonly observer: Observer; readonly link?: PeerLink }): Hub {

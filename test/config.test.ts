@@ -306,7 +306,6 @@ describe('what is wrong', () => {
     [{ REDIS_URL: 'redis://h/x' }, 'SIDECAST_REDIS_URL (environment): must end with the number of a database'],
     [{ REDIS_URL: 'redis+sentinel://a,b' }, 'SIDECAST_REDIS_URL (environment): does not say what the sentinels call the master'],
     [{ REDIS_URL: 'redis://h', REDIS_PREFIX: '{a}' }, 'SIDECAST_REDIS_PREFIX (environment): must be 1 to 64'],
-    [{ REDIS_URL: 'redis://h', WORKERS: '2' }, 'SIDECAST_WORKERS (environment): does not go together'],
     [{ PORT: '3000' }, 'SIDECAST_PORT (environment): is not known: did you mean SIDECAST_PUBLIC_PORT?'],
     [{ COMPLETELY_UNKNOWN: '1' }, 'SIDECAST_COMPLETELY_UNKNOWN (environment): is not known: remove it'],
   ])('%j is refused', (settings, problem) => {

@@ -46,7 +46,6 @@ export function checkTogether(values: Values, keys: readonly VerifyKey[]): reado
     checkCookie(values),
     checkListeners(values),
     checkMetrics(values),
-    checkRedis(values),
     ...checkAmqp(values),
     ...checkSizes(values),
   ].filter((contradiction) => contradiction !== undefined)
@@ -96,11 +95,6 @@ function checkListeners(values: Values): Contradiction | undefined {
 function checkMetrics({ METRICS_KEY: needed, API_KEYS: keys = [] }: Values): Contradiction | undefined {
   if (!needed || keys.some(({ scopes }) => scopes.includes('read'))) return undefined
   return { name: 'METRICS_KEY', also: ['API_KEYS'], detail: 'closes the metrics to everybody: no key in SIDECAST_API_KEYS has the scope read' }
-}
-
-function checkRedis({ REDIS_URL: url, WORKERS: workers }: Values): Contradiction | undefined {
-  if (url === undefined || workers === 1) return undefined
-  return { name: 'WORKERS', also: ['REDIS_URL'], detail: 'does not go together with SIDECAST_REDIS_URL: start several nodes, each with one process' }
 }
 
 function checkAmqp({

@@ -34,7 +34,7 @@ export class SharedLog implements EventLog {
   readonly epoch: string
   readonly secret: Uint8Array
   readonly #store: Store
-  readonly #runs: Runs
+  #runs: Runs
   readonly #link: LogLink
   #state: State
   #closed = false
@@ -69,6 +69,11 @@ export class SharedLog implements EventLog {
     if (this.#closed) return
     this.#store.renew()
     this.#state = this.#store.state() ?? emptyState
+  }
+
+  /** What gives out positions has begun another run. */
+  takeRuns(runs: readonly SharedRun[]): void {
+    this.#runs = Runs.of(this.epoch, runs)
   }
 
   head(): number {

@@ -1,8 +1,14 @@
 import type { Stored } from '../core/entry.ts'
 import type { EventLog } from '../core/event-log.ts'
 
+interface LogFollower {
+  broadcast(entries: readonly Stored[]): void
+  /** See `EventLog.follow`. */
+  startOver(): void
+}
+
 /** The same log; what it hands over goes to somebody else first, in the same order. */
-export function withBroadcast(log: EventLog, broadcast: (entries: readonly Stored[]) => void): EventLog {
+export function withBroadcast(log: EventLog, others: LogFollower): EventLog {
   return {
     get epoch() {
       return log.epoch
@@ -11,13 +17,16 @@ export function withBroadcast(log: EventLog, broadcast: (entries: readonly Store
       return log.secret
     },
     append: (entries) => log.append(entries),
-    follow: (onEntries, ...rest) =>
+    follow: (onEntries, onLost) =>
       log.follow(
         (entries) => {
-          broadcast(entries)
+          others.broadcast(entries)
           onEntries(entries)
         },
-        ...rest,
+        () => {
+          others.startOver()
+          onLost?.()
+        },
       ),
     head: () => log.head(),
     first: () => log.first(),

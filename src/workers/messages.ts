@@ -21,6 +21,8 @@ export type ToWorker =
   | { readonly kind: 'not-appended'; readonly request: number; readonly code: ErrorCode; readonly message: string }
   | { readonly kind: 'presence'; readonly node: string; readonly changes: readonly PresenceChange[] }
   | { readonly kind: 'gone'; readonly node: string }
+  /** Another one has begun: what comes from now on is of its offsets. */
+  | { readonly kind: 'runs'; readonly runs: LogShare['runs'] }
   | { readonly kind: 'metrics' }
   /** Once a second. */
   | { readonly kind: 'beat' }

@@ -8,7 +8,7 @@ import { Channel, type ChannelListener } from './channel.ts'
 import type { ToParent, ToWorker } from './messages.ts'
 
 /** What a worker does that its parent tells it. */
-export type Order = Extract<ToWorker, { readonly kind: 'metrics' | 'beat' | 'drain' | 'stop' }>
+export type Order = Extract<ToWorker, { readonly kind: 'runs' | 'metrics' | 'beat' | 'drain' | 'stop' }>
 
 interface Waiting {
   readonly resolve: (appended: readonly Appended[]) => void
@@ -73,6 +73,7 @@ export class ParentLink implements LogLink, PeerLink, ChannelListener<ToWorker> 
         this.#peers?.due()
         this.#onOrder(message)
         return
+      case 'runs':
       case 'metrics':
       case 'drain':
       case 'stop':

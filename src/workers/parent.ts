@@ -5,6 +5,7 @@ import type { ConfigSources } from '../config/sources.ts'
 import { listen, toBound, toUrl } from '../listeners.ts'
 import { createMetrics } from '../metrics/metrics.ts'
 import { withBroadcast } from './broadcasting-log.ts'
+import { joinLinks } from './joined-links.ts'
 import { Router } from './router.ts'
 import { Workers } from './workers.ts'
 
@@ -16,11 +17,12 @@ export async function startParent(config: Config, logger: Logger, { args, cwd }:
   const surroundings = createSurroundings(config, logger)
   const { releasers, onFailure } = surroundings
   try {
-    const log = await openLog(surroundings)
+    const { log, nodes } = await openLog(surroundings, { shared: true })
     const metrics = createMetrics({ sessions: () => 0, unackedMessages: () => ingresses?.unacked() ?? 0, onFailure })
     const workers = new Workers({
       count: config.workers,
-      start: () => ({ sources: { args, cwd }, share: log.share() }),
+      sources: { args, cwd },
+      share: () => log.share(),
       append: (entries) => log.append(entries),
       peers: () => hub.peers,
       ownMetrics: () => metrics.snapshot(),
@@ -30,9 +32,9 @@ export async function startParent(config: Config, logger: Logger, { args, cwd }:
       onFailure,
     })
     const hub = createHub(surroundings, {
-      log: withBroadcast(log, (entries) => workers.broadcast(entries)),
+      log: withBroadcast(log, workers),
       observer: metrics.observer,
-      link: workers,
+      link: nodes === undefined ? workers : joinLinks(workers, nodes, () => hub.peers),
     })
     keepSwept(surroundings, hub)
     let ingresses: Awaited<ReturnType<typeof startIngresses>> | undefined

@@ -41,6 +41,9 @@ export function startWorker({ number, sources, share }: WorkerStart, parent: Soc
         log.renew()
         link.tell({ kind: 'beat', connections: gateway.connections })
         return
+      case 'runs':
+        log.takeRuns(order.runs)
+        return
       case 'metrics':
         metrics.snapshot().then((snapshot) => link.tell({ kind: 'metrics', metrics: snapshot }), onFailure)
         return

@@ -5,6 +5,7 @@ import type { Appended } from '../core/event-log.ts'
 import type { Check } from '../core/health.ts'
 import type { PeerLink, PeerListener, Peers, PresenceChange } from '../core/peers.ts'
 import { BridgeError } from '../errors.ts'
+import type { LogShare } from '../log/shared.ts'
 import { type MetricsSnapshot, ProcessMetrics } from '../metrics/process-metrics.ts'
 import { entriesFrame, messageFrame } from './channel.ts'
 import type { ToWorker, WorkerStart } from './messages.ts'
@@ -28,7 +29,9 @@ const chunk = 500
 
 export interface WorkersOptions {
   readonly count: number
-  readonly start: () => Omit<WorkerStart, 'number'>
+  readonly sources: WorkerStart['sources']
+  /** The log as it is now. */
+  readonly share: () => LogShare
   readonly append: (entries: readonly Entry[]) => Promise<readonly Appended[]>
   /** Who is connected, as the hub of the parent knows it. */
   readonly peers: () => Peers
@@ -49,10 +52,14 @@ export class Workers implements PeerLink {
   readonly #beat: NodeJS.Timeout
   #listener: PeerListener | undefined
   #closing = false
+  /** The last run that the workers know. */
+  #run: string | undefined
 
   constructor(options: WorkersOptions) {
     this.#options = options
+    this.#run = options.share().runs.at(-1)?.id
     this.#beat = setInterval(() => {
+      this.#tellRuns()
       for (const process of this.#processes.values()) process.beat()
     }, beatMs)
   }
@@ -75,7 +82,18 @@ export class Workers implements PeerLink {
 
   /** What was appended, to all. */
   broadcast(entries: readonly Stored[]): void {
+    this.#tellRuns()
     if (this.#processes.size > 0) this.#toAll(entriesFrame(entries))
+  }
+
+  /** The log is another one: what the workers read is no more. Their successors tell the clients. */
+  startOver(): void {
+    for (const process of this.#processes.values()) process.cut('the log has lost entries')
+  }
+
+  /** As which the hub knows the workers. */
+  get nodes(): readonly string[] {
+    return [...this.#processes.keys()].map(nodeName)
   }
 
   /** The parent has no sessions of its own. */
@@ -149,7 +167,7 @@ export class Workers implements PeerLink {
     const startedAt = performance.now()
     const node = nodeName(number)
     const process = new WorkerProcess({
-      start: { ...this.#options.start(), number },
+      start: { number, sources: this.#options.sources, share: this.#options.share() },
       append: (entries) => this.#options.append(entries),
       onReady: () => {
         this.#options.onStarted(number)
@@ -211,6 +229,14 @@ export class Workers implements PeerLink {
       })
       process.tell({ kind: 'metrics' })
     })
+  }
+
+  #tellRuns(): void {
+    const { runs } = this.#options.share()
+    const current = runs.at(-1)?.id
+    if (current === this.#run) return
+    this.#run = current
+    this.#toAll(messageFrame({ kind: 'runs', runs } satisfies ToWorker))
   }
 
   #toAll(frame: Buffer, except?: number): void {

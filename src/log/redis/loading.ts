@@ -14,6 +14,7 @@ const chunk = '1000'
 
 export interface LoadOptions extends RetentionOptions {
   readonly directory: string
+  readonly shared?: boolean
   readonly keys: LogKeys
   readonly now: () => number
   readonly onDamaged: (error: unknown) => void
@@ -64,7 +65,7 @@ async function fillEntries(connection: Connection, window: Window, meta: Meta, f
     if (last === undefined || rows.length < Number(chunk)) break
     start = `(${last.id}`
   }
-  window.moveHead(meta.last)
+  await window.moveHead(meta.last)
 }
 
 async function scan(connection: Connection, key: string, take: (rows: readonly (readonly [Buffer, Buffer])[]) => Promise<void>): Promise<void> {

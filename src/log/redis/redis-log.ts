@@ -3,8 +3,10 @@ import type { Entry, Member, Membership, RevocationEntry, Stored } from '../../c
 import type { Appended, EventLog, LogHealth, Reading } from '../../core/event-log.ts'
 import type { Stream } from '../../core/target.ts'
 import { BridgeError, toBridgeError } from '../../errors.ts'
+import type { Ownership } from '../owner.ts'
 import type { RetentionOptions } from '../retention.ts'
 import type { Runs } from '../runs.ts'
+import type { LogShare } from '../shared.ts'
 import { Appender, type Footing, waitForReplicas } from './appender.ts'
 import { toList, toText } from './connection.ts'
 import { formatAddress, type RedisEndpoint } from './endpoint.ts'
@@ -17,6 +19,7 @@ import { loadWindow } from './loading.ts'
 import { type Meta, readMeta, runsOf } from './meta.ts'
 import { canaryScript, permissionScript, trimScript } from './scripts.ts'
 import type { Window } from './window.ts'
+import { ownWindows } from './window-folder.ts'
 
 export interface RedisLogOptions extends RetentionOptions {
   readonly endpoint: RedisEndpoint
@@ -30,6 +33,8 @@ export interface RedisLogOptions extends RetentionOptions {
   readonly directory: string
   /** Milliseconds since 1970. */
   readonly now: () => number
+  /** Other processes of this machine read the window too, see `share`. One process at a time has the directory then. */
+  readonly shared?: boolean
   /** What went wrong where nobody waits for an answer. */
   readonly onFailure: (error: unknown) => void
   /** In place of the clock of Redis. */
@@ -74,6 +79,7 @@ export class RedisLog implements EventLog {
   #away = 'Redis is not connected yet'
   #running: Promise<void> = Promise.resolve()
   #closing: Promise<void> | undefined
+  #windows: Ownership | undefined
   #sweeper: NodeJS.Timeout | undefined
   #sweeping: Promise<void> | undefined
   #canaries = 0
@@ -83,6 +89,18 @@ export class RedisLog implements EventLog {
 
   /** Resolves when the window shows all that there is. @throws BridgeError log_unavailable, log_foreign, log_read_only */
   static async open(options: RedisLogOptions): Promise<RedisLog> {
+    const windows = options.shared ? await ownWindows(options.directory) : undefined
+    try {
+      const log = await RedisLog.#open(options)
+      log.#windows = windows
+      return log
+    } catch (error) {
+      await windows?.release()
+      throw error
+    }
+  }
+
+  static async #open(options: RedisLogOptions): Promise<RedisLog> {
     const keys = logKeys(options.prefix)
     const giveUpAt = performance.now() + (options.openMs ?? 30_000)
     for (let delay = minDelayMs; ; delay = Math.min(delay * 2, maxDelayMs)) {
@@ -177,6 +195,20 @@ export class RedisLog implements EventLog {
     return reason === undefined ? { appendable: true, canaryAgeMs } : { appendable: false, reason, canaryAgeMs }
   }
 
+  /** Two more connections to the Redis that keeps the log, for what else its nodes say to each other. @throws why there are none now */
+  openLine(): Promise<Link> {
+    return openLink(this.#options, this.#keys)
+  }
+
+  share(): LogShare {
+    return { file: this.#window.file, epoch: this.epoch, secret: this.#meta.secret, runs: this.#runs.share() }
+  }
+
+  /** To be called when a process that has read the log is gone. */
+  readerGone(): void {
+    this.#window.readerGone()
+  }
+
   close(): Promise<void> {
     this.#closing ??= this.#close()
     return this.#closing
@@ -192,6 +224,7 @@ export class RedisLog implements EventLog {
     for (const link of [this.#link, this.#entering]) link?.end(new Error('the log is closed'))
     await this.#running
     await this.#window.close()
+    await this.#windows?.release()
   }
 
   #report(error: unknown): void {

@@ -14,6 +14,7 @@ import { Reserve } from '../reserve.ts'
 import { planRemoval, type RetentionOptions, remove } from '../retention.ts'
 import { encodeState, type State } from '../state.ts'
 import { Store, stateKey, type Tables } from '../store.ts'
+import { windowName } from './window-folder.ts'
 import type { Followed } from './wire.ts'
 
 // More than the readers of one process take.
@@ -32,23 +33,24 @@ export class Window {
   readonly #reserve: Reserve
   readonly #options: RetentionOptions
   readonly #folder: string
+  readonly #file: string
   #state: State
   /** One write at a time. */
   #writing: Promise<unknown> = Promise.resolve()
 
   /** `directory` is created when it is not there. @throws BridgeError log_read_only */
-  static async open(directory: string, state: State, options: RetentionOptions): Promise<Window> {
+  static async open(directory: string, state: State, options: RetentionOptions & { readonly shared?: boolean }): Promise<Window> {
     try {
       await mkdir(directory, { recursive: true })
-      const folder = await mkdtemp(join(directory, 'window-'))
+      const folder = await mkdtemp(join(directory, windowName))
       const file = join(folder, 'window.mdb')
       // Blocks for the lock file, which LMDB would map as a hole: writing there on a full disk ends the process by a signal.
       await writeFile(`${file}-lock`, Buffer.alloc(lockFileBytes))
       const store = new Store(file, false)
-      const window = new Window(store, await Reserve.open(file), folder, state, options)
+      const window = new Window(store, await Reserve.open(file), folder, file, state, options)
       await window.#write(reserveBytes, () => store.tables.meta.put(stateKey, encodeState(state)))
-      // Without a name it goes with the process, however that ends. Where this cannot be, `close` removes it.
-      await rm(folder, { recursive: true, force: true }).catch(() => undefined)
+      // Without a name it goes with the process, however that ends. Where this cannot be, `close` removes it. Others can open only what has a name.
+      if (!options.shared) await rm(folder, { recursive: true, force: true }).catch(() => undefined)
       return window
     } catch (error) {
       throw new BridgeError(
@@ -59,16 +61,25 @@ export class Window {
     }
   }
 
-  private constructor(store: Store, reserve: Reserve, folder: string, state: State, options: RetentionOptions) {
+  private constructor(store: Store, reserve: Reserve, folder: string, file: string, state: State, options: RetentionOptions) {
     this.#store = store
     this.#reserve = reserve
     this.#folder = folder
+    this.#file = file
     this.#state = state
     this.#options = options
   }
 
   get state(): State {
     return this.#state
+  }
+
+  get file(): string {
+    return this.#file
+  }
+
+  readerGone(): void {
+    this.#store.forgetDeadReaders()
   }
 
   /** Takes over the last words about members and rooms, as they were at some moment after the beginning of what `fill` brings. */
@@ -95,8 +106,11 @@ export class Window {
   }
 
   /** Nothing stands between the newest entry and this position. */
-  moveHead(position: number): void {
-    if (position > this.#state.head) this.#state = { ...this.#state, head: position }
+  async moveHead(position: number): Promise<void> {
+    if (position <= this.#state.head) return
+    const state = { ...this.#state, head: position }
+    await this.#write(reserveBytes, () => this.#store.tables.meta.put(stateKey, encodeState(state)))
+    this.#state = state
   }
 
   /** Removes what is too old or too much; resolves with the position of the first entry that is kept. */
