@@ -1,5 +1,6 @@
 import { Hub } from '../../src/core/hub.ts'
 import type { Observer } from '../../src/core/observer.ts'
+import type { PeerLink } from '../../src/core/peers.ts'
 import { EmbeddedLog } from '../../src/log/embedded.ts'
 
 /** How long a session that is gone keeps its rooms. */
@@ -13,8 +14,12 @@ export class Stage {
   #ids = 0
   #open: { readonly log: EmbeddedLog; readonly hub: Hub } | undefined
 
-  constructor(directory: string) {
+  readonly #link: PeerLink | undefined
+
+  /** `link`: to other processes that the test plays. */
+  constructor(directory: string, link?: PeerLink) {
     this.#directory = directory
+    this.#link = link
   }
 
   get now(): number {
@@ -39,7 +44,15 @@ export class Stage {
     const onFailure = (error: unknown) => void this.failures.push(error)
     const keepAll = { retentionAgeMs: 1e15, retentionEvents: 1e9, dedupeWindowMs: 1e15 }
     const log = await EmbeddedLog.open({ directory: this.#directory, durability: 'process', now, onFailure, ...keepAll })
-    const hub = new Hub({ log, observer: silent(onFailure), now, newId: () => this.newId(), retentionAgeMs, maxRoomsPerSession: 100 })
+    const hub = new Hub({
+      log,
+      observer: silent(onFailure),
+      now,
+      newId: () => this.newId(),
+      retentionAgeMs,
+      maxRoomsPerSession: 100,
+      ...(this.#link && { link: this.#link }),
+    })
     this.#open = { log, hub }
   }
 
