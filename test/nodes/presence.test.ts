@@ -1,3 +1,4 @@
+import { readdir } from 'node:fs/promises'
 import { expect, test } from 'vitest'
 import { login, startTestBridge, type TestBridge } from '../support/bridge.ts'
 import { connectSession } from '../support/client.ts'
@@ -56,6 +57,20 @@ test('workers on a Redis: what is accepted reaches the sessions of all, and who 
     expect(await session.notice('sidecast:ready', 2)).toMatchObject({ data: { recovered: true } })
   }
   for (const { socket } of sessions) socket.disconnect()
+})
+
+test('what a parent with workers was killed with is removed by the next one', async () => {
+  await using redis = await startRedis()
+  await using first = await startWorkerBridge({ REDIS_URL: redis.url, WORKERS: '2' })
+  const windows = async () => (await readdir(first.directory)).filter((name) => name.startsWith('window-'))
+  const [left] = await windows()
+  await first.process.kill()
+  await using second = await startWorkerBridge({ REDIS_URL: redis.url, WORKERS: '2' }, first.directory)
+  expect(await windows()).toHaveLength(1)
+  expect(await windows()).not.toContain(left)
+  second.process.signal('SIGTERM')
+  expect(await second.process.ended).toMatchObject({ code: 0 })
+  expect(await windows()).toEqual([])
 })
 
 test('workers tell their clients when Redis has lost what was accepted', async () => {
