@@ -2,7 +2,9 @@ import { pino } from 'pino'
 import { type Bridge, startBridge } from './bridge.ts'
 import type { Config } from './config/config.ts'
 import { notesOn } from './config/notes.ts'
+import type { ConfigSources } from './config/sources.ts'
 import { toBridgeError } from './errors.ts'
+import { startParent } from './workers/parent.ts'
 
 /** A signal to a group reaches a program below npm several times, once from each npm above it as well. That is one signal. */
 const npmEchoMs = 500
@@ -11,7 +13,7 @@ const npmEchoMs = 500
  * Runs a bridge as this process until it is told to stop; resolves to the exit code.
  * SIGTERM or SIGINT drains; a second one ends at once. What nobody caught is logged, drains, and exits non-zero.
  */
-export async function runBridge(config: Config): Promise<number> {
+export async function runBridge(config: Config, sources: ConfigSources): Promise<number> {
   const logger = pino({ level: config.logLevel, base: null })
   const { promise: exit, resolve } = Promise.withResolvers<number>()
   let bridge: Bridge | undefined
@@ -50,7 +52,7 @@ export async function runBridge(config: Config): Promise<number> {
 
   for (const note of notesOn(config)) logger.warn(note)
   try {
-    bridge = await startBridge(config, logger)
+    bridge = config.workers === 1 ? await startBridge(config, logger) : await startParent(config, logger, sources)
     logger.info({ public: bridge.publicUrl, private: bridge.privateUrl, bound: bridge.bound }, 'ready')
   } catch (error) {
     const { code, message } = toBridgeError(error)

@@ -1,6 +1,6 @@
 import { generateKeyPairSync, hash, randomBytes } from 'node:crypto'
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { availableParallelism, tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
 import type { IssuerOptions } from '../src/auth/issuer.ts'
@@ -102,6 +102,7 @@ describe('what is in force', () => {
       },
       log: { directory: '/srv/data', durability: 'disk', retentionAgeMs: 300_000, retentionEvents: 1_000_000, dedupeWindowMs: 300_000 },
       drainPeriodMs: 5000,
+      workers: 1,
       logLevel: 'info',
     })
     const claims = { userClaims: ['sub'], roomsClaim: 'rooms', roomTemplates: [], clockToleranceMs: 30_000 }
@@ -238,6 +239,12 @@ describe('what is in force', () => {
     expect(load({ API_KEYS_FILE: 'keys' }, { cwd }).http.apiKeys.map(({ name }) => name)).toEqual(['a', 'b'])
   })
 
+  test('workers are a number, or as many as there are cores', () => {
+    expect(load({ WORKERS: '8' }).workers).toBe(8)
+    expect(load({ WORKERS: 'auto' }).workers).toBe(Math.min(availableParallelism(), 64))
+    for (const wrong of ['0', '65', '-1', 'all']) expect(problems({ WORKERS: wrong }).join()).toContain('SIDECAST_WORKERS')
+  })
+
   test('what belongs to the tests and to publishing is no configuration', () => {
     expect(problems({ TEST_REDIS_URL: 'redis://x', URL: 'http://127.0.0.1:3001', API_KEY: key, WORKERS: '1' })).toEqual([])
   })
@@ -333,16 +340,19 @@ describe('what is wrong', () => {
     [{ AMQP_BINDINGS: 'orders' }, 'SIDECAST_AMQP_BINDINGS (environment): cannot hold "orders": write exchange:key'],
     [{ AMQP_PREFETCH: '0' }, 'SIDECAST_AMQP_PREFETCH (environment): must be an integer from 1 to 2000'],
     [{ AMQP_DEAD_LETTER: 'sidecast.events' }, 'SIDECAST_AMQP_DEAD_LETTER (environment): is also where events come from'],
+    [{ REDIS_URL: 'http://h' }, 'SIDECAST_REDIS_URL (environment): must be redis://'],
+    [{ REDIS_URL: 'redis://a,b' }, 'SIDECAST_REDIS_URL (environment): names several hosts'],
+    [{ REDIS_URL: 'redis://h:x' }, 'SIDECAST_REDIS_URL (environment): names no host and port'],
+    [{ REDIS_URL: 'redis://u:p%zz@h' }, 'SIDECAST_REDIS_URL (environment): has a % that'],
+    [{ REDIS_URL: 'redis://h/x' }, 'SIDECAST_REDIS_URL (environment): must end with the number of a database'],
+    [{ REDIS_URL: 'redis+sentinel://a,b' }, 'SIDECAST_REDIS_URL (environment): does not say what the sentinels call the master'],
+    [{ REDIS_URL: 'redis://h', REDIS_PREFIX: '{a}' }, 'SIDECAST_REDIS_PREFIX (environment): must be 1 to 64'],
     [{ PORT: '3000' }, 'SIDECAST_PORT (environment): is not known: did you mean SIDECAST_PUBLIC_PORT?'],
     [{ COMPLETELY_UNKNOWN: '1' }, 'SIDECAST_COMPLETELY_UNKNOWN (environment): is not known: remove it'],
   ])('%j is refused', (settings, problem) => {
     const found = problems(settings)
     expect(found).toHaveLength(1)
     expect(found[0]).toContain(problem)
-  })
-
-  test.each(['REDIS_URL', 'REDIS_URL_FILE', 'WORKERS'])('%s is not ignored, for this version does not support it', (name) => {
-    expect(problems({ [name]: '2' })).toEqual([`SIDECAST_${name} (environment): is not supported by this version: remove it`])
   })
 
   test.each([
@@ -356,6 +366,28 @@ describe('what is wrong', () => {
     'https://a.example?x',
   ])('%j is no exact origin', (origin) => {
     expect(problems({ ALLOWED_ORIGINS: origin })).toEqual([expect.stringContaining(`holds ${JSON.stringify(origin)}, which is no exact origin`)])
+  })
+
+  test('Redis is one server, or what sentinels know', () => {
+    const redisOf = (url: string) => load({ REDIS_URL: url }).redis?.endpoint
+    expect(redisOf('redis://h')).toEqual({ servers: [{ host: 'h', port: 6379 }], tls: false, database: 0 })
+    expect(redisOf('rediss://u:p%40w@[::1]:7000/3')).toEqual({
+      servers: [{ host: '::1', port: 7000 }],
+      tls: true,
+      username: 'u',
+      password: 'p@w',
+      database: 3,
+    })
+    expect(redisOf('redis+sentinel://:w@a,b:5000/main/2')).toEqual({
+      servers: [
+        { host: 'a', port: 26_379 },
+        { host: 'b', port: 5000 },
+      ],
+      master: 'main',
+      tls: false,
+      password: 'w',
+      database: 2,
+    })
   })
 
   test('the same port is no conflict on different addresses, and a free one never is', () => {
@@ -418,7 +450,7 @@ describe('what is wrong', () => {
     [['--jwt-issuer='], 'SIDECAST_JWT_ISSUER (flag --jwt-issuer): is empty'],
     [['--jwt-issuer', 'a', '--jwt-issuer', 'b'], 'SIDECAST_JWT_ISSUER (flag --jwt-issuer): is given twice'],
     [['word'], 'the command line: the argument "word" stands alone'],
-    [['--redis-url', 'x'], 'SIDECAST_REDIS_URL (flag --redis-url): is not supported by this version'],
+    [['--jwt-preset', 'x'], 'SIDECAST_JWT_PRESET (flag --jwt-preset): is not supported by this version'],
   ])('the flags %j are refused', (args, problem) => {
     expect(problems({}, { args })).toEqual([expect.stringContaining(problem)])
   })

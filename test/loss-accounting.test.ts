@@ -3,163 +3,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { expect, test } from 'vitest'
-import { apiKey, callIngress, login } from './support/bridge.ts'
+import { callIngress } from './support/bridge.ts'
 import { BridgeProcess } from './support/bridge-process.ts'
-import { connectSession, type TestSession } from './support/client.ts'
 import { freePorts } from './support/free-ports.ts'
-import { createRandom, type Random } from './support/random.ts'
+import { account, byBackend, Publisher, rooms, startClients, timesTold } from './support/loss-account.ts'
+import { createRandom } from './support/random.ts'
 import { startTcpProxy } from './support/tcp-proxy.ts'
 
 const kills = 22
-const users = ['ada', 'ben', 'cem', 'dea'] as const
-/** Who is in a room because the login says so, because the backend has said so, or because its session has asked. */
-const byToken: readonly string[] = ['ada', 'ben']
-const byBackend: readonly string[] = ['ben', 'cem']
-const rooms = { token: 'team', backend: 'project', request: 'page:1' } as const
-
-interface Client {
-  readonly name: string
-  readonly user: string
-  readonly asks: boolean
-  readonly session: TestSession
-}
-
-interface Target {
-  readonly to: { readonly users?: readonly string[]; readonly rooms?: readonly string[]; readonly all?: boolean }
-  readonly except?: { readonly users: readonly string[] }
-}
-
-interface Posted extends Target {
-  readonly id: string
-  readonly event: string
-  readonly data: { readonly publisher: string; readonly number: number; readonly filling: string }
-}
-
-/** What the bridge has taken upon itself. */
-interface Accepted {
-  readonly posted: Posted
-  readonly position: number
-}
-
-/** The wishes of the application, each kept until it is answered: what a careful program does that must not lose an event. */
-class Publisher {
-  readonly accepted: Accepted[] = []
-  readonly #name: string
-  readonly #url: string
-  readonly #random: Random
-  /** Ends what has to end when the test fails half-way. */
-  readonly #signal: AbortSignal
-  retries = 0
-  duplicates = 0
-  #number = 0
-
-  constructor(name: string, url: string, random: Random, signal: AbortSignal) {
-    this.#name = name
-    this.#url = url
-    this.#random = random
-    this.#signal = signal
-  }
-
-  async publishSome(): Promise<void> {
-    const way = this.#random.pick(['single', 'batch', 'lines'])
-    const events = Array.from({ length: way === 'single' ? 1 : this.#random.between(2, 30) }, () => this.#draft())
-    const results = await this.#insist(way, events)
-    for (const [index, posted] of events.entries()) {
-      const { offset, duplicate } = results[index] ?? {}
-      expect(results[index]).toMatchObject({ id: posted.id })
-      if (duplicate === true) this.duplicates++
-      this.accepted.push({ posted, position: positionOf(String(offset)) })
-    }
-  }
-
-  #draft(): Posted {
-    const { pick, chance, between } = this.#random
-    const number = this.#number++
-    const target = pick<() => Target>([
-      () => ({ to: { users: [pick(users)] } }),
-      () => ({ to: { users: [pick(users), pick(users)] } }),
-      () => ({ to: { rooms: [pick(Object.values(rooms))] } }),
-      () => ({ to: { rooms: [rooms.token, rooms.backend], users: [pick(users)] } }),
-      () => ({ to: { rooms: [pick(Object.values(rooms))] }, except: { users: [pick(users)] } }),
-      () => ({ to: { all: true }, ...(chance(0.5) ? { except: { users: [pick(users)] } } : {}) }),
-    ])()
-    const data = { publisher: this.#name, number, filling: 'x'.repeat(chance(0.1) ? between(1000, 20_000) : between(0, 100)) }
-    return { id: `${this.#name}-${number}`, event: 'changed', data, ...target }
-  }
-
-  /** Until there is an answer that says that all is stored, the same events go out again under the same ids. */
-  async #insist(way: string, events: readonly Posted[]): Promise<readonly { readonly offset?: string; readonly duplicate?: boolean }[]> {
-    for (;;) {
-      try {
-        const results = await this.#post(way, events)
-        if (results !== undefined) return results
-      } catch (error) {
-        // No answer: it may or may not be stored.
-        if (!(error instanceof TypeError || error instanceof SyntaxError)) throw error
-      }
-      this.retries++
-      await setTimeout(this.#random.between(5, 60), undefined, { signal: this.#signal })
-    }
-  }
-
-  async #post(way: string, events: readonly Posted[]) {
-    const [path, type, body] =
-      way === 'single'
-        ? ['', 'application/json', JSON.stringify(events[0])]
-        : way === 'batch'
-          ? ['/batch', 'application/json', JSON.stringify({ events })]
-          : ['/batch', 'application/x-ndjson', events.map((event) => `${JSON.stringify(event)}\n`).join('')]
-    const headers = { authorization: `Bearer ${apiKey}`, 'content-type': type }
-    const response = await fetch(`${this.#url}/v1/events${path}`, { method: 'POST', headers, body })
-    const text = await response.text()
-    if (response.status === 503) return undefined
-    expect(response.status, text).toBe(202)
-    const results: readonly { readonly status?: number; readonly offset?: string; readonly duplicate?: boolean }[] =
-      way === 'single'
-        ? [JSON.parse(text)]
-        : way === 'batch'
-          ? JSON.parse(text).results
-          : text.split('\n').flatMap((line) => (line === '' ? [] : [JSON.parse(line)]))
-    const done = results.length === events.length && results.every(({ status = 202 }) => status === 202)
-    return done ? results : undefined
-  }
-}
-
-function positionOf(offset: string): number {
-  return Number(offset.split('-')[1])
-}
-
-/** How often the client was told that it does not go on where it was. */
-function timesTold({ notices }: TestSession): number {
-  const readies = notices.filter(({ event }) => event === 'sidecast:ready')
-  return readies.slice(1).filter(({ data }) => Object(data).recovered === false).length
-}
-
-function isFor({ user, asks }: Client, { to, except }: Target): boolean {
-  if (except?.users.includes(user)) return false
-  if (to.all || to.users?.includes(user)) return true
-  const own = [
-    ...(byToken.includes(user) ? [rooms.token] : []),
-    ...(byBackend.includes(user) ? [rooms.backend] : []),
-    ...(asks ? [rooms.request] : []),
-  ]
-  return own.some((room) => to.rooms?.includes(room))
-}
-
-async function startClients(url: string): Promise<readonly Client[]> {
-  return Promise.all(
-    Array.from({ length: 12 }, async (_, index): Promise<Client> => {
-      const user = users[index % users.length] ?? 'ada'
-      const transport = index < 6 ? 'websocket' : 'polling'
-      const asks = index % 3 === 0
-      const token = login(user, { rooms: [...(byToken.includes(user) ? [rooms.token] : []), 'page:*'] })
-      const session = connectSession(url, { token, transports: [transport], reconnectionDelay: 20, reconnectionDelayMax: 150 })
-      await session.notice('sidecast:ready')
-      if (asks) expect(await session.request('sidecast:join', { room: rooms.request })).toMatchObject({ ok: true })
-      return { name: `${user} ${index} over ${transport}`, user, asks, session }
-    }),
-  )
-}
 
 test('what is accepted arrives, once and in order, whatever is killed or cut meanwhile, and nobody else gets it', { timeout: 240_000 }, async () => {
   const random = createRandom()
@@ -230,45 +81,8 @@ test('what is accepted arrives, once and in order, whatever is killed or cut mea
     await rm(directory, { recursive: true })
   }
 
-  const accepted = publishers.flatMap((publisher) => publisher.accepted).toSorted((a, b) => a.position - b.position)
-  const total = {
-    accepted: accepted.length,
-    delivered: 0,
-    ...counts,
-    reconnects: 0,
-    retries: 0,
-    answeredAsDuplicate: 0,
-    duplicates: 0,
-    lost: 0,
-    leaked: 0,
-    told: 0,
-  }
-  const wrong: string[] = []
-  for (const publisher of publishers) {
-    total.retries += publisher.retries
-    total.answeredAsDuplicate += publisher.duplicates
-  }
-  for (const client of clients) {
-    const { received, notices } = client.session
-    const got = received
-      .filter(({ event }) => event === 'changed')
-      .map(({ data, offset }) => ({ ...(data as Posted['data']), position: positionOf(offset) }))
-    const due = accepted.filter(({ posted }) => isFor(client, posted))
-    const readies = notices.filter(({ event }) => event === 'sidecast:ready')
-    const idOf = ({ publisher, number }: Omit<Posted['data'], 'filling'>): string => `${publisher}-${number}`
-    const ids = new Set(got.map(idOf))
-    const dueIds = new Set(due.map(({ posted }) => posted.id))
-    total.delivered += got.length
-    total.reconnects += readies.length - 1
-    total.duplicates += got.length - ids.size
-    total.lost += [...dueIds].filter((id) => !ids.has(id)).length
-    total.leaked += [...ids].filter((id) => !dueIds.has(id)).length
-    total.told += timesTold(client.session)
-    const order = got.map((one) => `${one.position} ${idOf(one)}`)
-    const dueOrder = due.map(({ position, posted }) => `${position} ${posted.id}`)
-    const first = dueOrder.findIndex((one, index) => order[index] !== one)
-    if (first !== -1 || order.length !== dueOrder.length) wrong.push(`${client.name}: item ${first} is ${order[first]}, not ${dueOrder[first]}`)
-  }
+  const { total: sums, wrong } = account(clients, publishers)
+  const total = { ...sums, ...counts }
   console.log('loss accounting', { seed: random.seed, ...total })
 
   expect(total).toMatchObject({ duplicates: 0, lost: 0, leaked: 0, told: 0 })

@@ -17,6 +17,6 @@ the environment wins over the file. A login key is all that it needs:
     const config = loadConfig(sources)
     // Only here, so that the other commands do not load a server.
     const { runBridge } = await import('../process.ts')
-    return runBridge(config)
+    return runBridge(config, sources)
   },
 }

@@ -7,6 +7,7 @@ import type { SigningKey as SecretSigner } from './issuers.ts'
 import { readLogins } from './logins.ts'
 import { type ApiKey, parseApiKeys, type SigningKey } from './publisher-values.ts'
 import { readApiKeys, readSigningKeys } from './publishers.ts'
+import type { RedisPlace } from './redis-url.ts'
 import { schema, type Values } from './reference.ts'
 import { readServiceJwt, type ServiceJwtConfig } from './service-jwt.ts'
 import { type ConfigSources, entriesOf, type Problem, readSettings, type Setting, withoutLineEnd } from './sources.ts'
@@ -100,6 +101,16 @@ export interface Config {
     readonly retentionEvents: number
     readonly dedupeWindowMs: number
   }
+  /** How many processes serve the browsers; 1: this one. */
+  readonly workers: number
+  /** Absent: the log is kept in its directory, for this node alone. */
+  readonly redis?: {
+    readonly endpoint: RedisPlace
+    /** PEM. */
+    readonly ca?: string
+    readonly prefix: string
+    readonly waitReplicas: number
+  }
   readonly drainPeriodMs: number
   readonly logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent'
 }
@@ -150,6 +161,7 @@ export function loadConfig(sources: ConfigSources): Config {
     gateway: toGatewayConfig(values),
     http: { ...toHttpConfig(values, settings.get('API_KEYS')), ...(service.config === undefined ? {} : { serviceJwt: service.config }) },
     ...toAmqpConfig(values),
+    ...toRedisConfig(values),
     log: {
       directory,
       durability: values.DURABILITY,
@@ -157,6 +169,7 @@ export function loadConfig(sources: ConfigSources): Config {
       retentionEvents: values.RETENTION_EVENTS,
       dedupeWindowMs: values.DEDUPE_WINDOW,
     },
+    workers: values.WORKERS,
     drainPeriodMs: values.DRAIN_PERIOD,
     logLevel: values.LOG_LEVEL,
   }
@@ -274,4 +287,9 @@ function toAmqpConfig(values: Values): Pick<Config, 'amqp'> {
       prefetch: values.AMQP_PREFETCH,
     },
   }
+}
+
+function toRedisConfig({ REDIS_URL: endpoint, REDIS_CA: ca, ...values }: Values): Pick<Config, 'redis'> {
+  if (endpoint === undefined) return {}
+  return { redis: { endpoint, ...(ca !== undefined && { ca }), prefix: values.REDIS_PREFIX, waitReplicas: values.REDIS_WAIT } }
 }

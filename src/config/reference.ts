@@ -6,6 +6,7 @@ import { scopes } from '../core/access.ts'
 import { BridgeError } from '../errors.ts'
 import { parseHeaderName, parseHttpUrl, parseIssuer, parseOidcIssuer, parseProxy, parseRequiredClaim } from './address-values.ts'
 import { parseApiKeys, parsePatterns, parsePublisherName, parseSigningKeys, parseWebhookSecret } from './publisher-values.ts'
+import { parseRedisPrefix, parseRedisUrl } from './redis-url.ts'
 import {
   parseBinding,
   parseBrokerName,
@@ -18,6 +19,7 @@ import {
   parseOrigin,
   parseSize,
   parseTokenSource,
+  parseWorkers,
   splitList,
   splitTemplates,
 } from './values.ts'
@@ -252,6 +254,27 @@ const groups = {
       .describe('The largest event: the body of `POST /v1/events`, a line of NDJSON, a message of RabbitMQ, or the `data` of one event in a batch.'),
     MAX_BATCH_SIZE: size('1kb', '1gb').prefault('16mb').describe('The largest body of `POST /v1/events/batch`. At least `SIDECAST_MAX_EVENT_SIZE`.'),
   },
+  Redis: {
+    REDIS_URL: text
+      .transform(by(parseRedisUrl))
+      .optional()
+      .describe(
+        'The Redis (6.2 or later, or Valkey) that keeps the log for several nodes: `redis://user:password@host:6379/0`, `rediss://` for TLS, `redis+sentinel://user:password@host1:26379,host2:26379/master/0`. Unset: the log is kept in `SIDECAST_DATA_DIR`, for this node alone.',
+      ),
+    REDIS_CA: text
+      .transform(by((value) => parseCertificates(value.replaceAll('\\n', '\n'))))
+      .optional()
+      .describe('The certificates, as PEM, that a Redis with TLS is trusted by. Unset: the public authorities.'),
+    REDIS_PREFIX: text
+      .transform(by(parseRedisPrefix))
+      .prefault('sidecast')
+      .describe('What the keys in Redis begin with, in braces: `{sidecast}:log`. Nodes with the same prefix are one bridge.'),
+    REDIS_WAIT: integer(0, 10)
+      .prefault('0')
+      .describe(
+        'How many replicas must have acknowledged an event before it is accepted. With 0 every client is told that it may have missed something when a replica takes over.',
+      ),
+  },
   RabbitMQ: {
     AMQP_URL: text
       .transform(by(parseBrokerUrl))
@@ -295,6 +318,10 @@ const groups = {
       .describe('How long an `id` is remembered, so that a repeated publish is not delivered twice.'),
   },
   Operation: {
+    WORKERS: text
+      .transform(by(parseWorkers))
+      .prefault('1')
+      .describe('How many processes serve the browsers: `1` to `64`, or `auto` for one per core. `1`: everything in one process.'),
     DRAIN_PERIOD: duration('0s', longestTimer)
       .prefault('5s')
       .describe('On shutdown, clients are closed spread over this time, so that they do not all come back at once.'),
@@ -312,6 +339,7 @@ export const schema = z.object({
   ...groups['The application decides'],
   ...groups.Browsers,
   ...groups.Publishing,
+  ...groups.Redis,
   ...groups.RabbitMQ,
   ...groups['Event log'],
   ...groups.Operation,
@@ -334,6 +362,8 @@ export const secretNames = [
   'SERVICE_JWT_PUBLIC_KEY',
   'AMQP_URL',
   'AMQP_CA',
+  'REDIS_URL',
+  'REDIS_CA',
 ] as const satisfies readonly VariableName[]
 
 /** What a configuration file may hold as a list of maps, and what nothing else than one can hold. */

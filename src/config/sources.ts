@@ -60,7 +60,6 @@ interface Reading {
 
 const toFlag = (name: string): string => `--${name.toLowerCase().replaceAll('_', '-')}`
 const known: readonly string[] = [...variableNames, ...secretNames.map((name) => `${name}_FILE`)]
-const unsupported = /^(REDIS_URL(_FILE)?|WORKERS)$/
 // The variables that Kubernetes sets in every pod for a Service whose name begins with "sidecast".
 const fromKubernetes = /(^|_)(SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$/
 // Not configuration of the bridge: the tests' services, and what `sidecast publish` talks to.
@@ -86,7 +85,6 @@ export function readSettings(sources: ConfigSources): Settings {
   }
   for (const secret of secretNames) readSecretFile(secret, given, (name, origin, detail) => problems.push({ name, origin, detail }))
   given.delete('CONFIG')
-  given.delete('WORKERS')
   return { settings: given, problems }
 }
 
@@ -94,9 +92,6 @@ function nameProblem({ name, value, origin }: Setting): string | undefined {
   if (origin.kind !== 'file' && fileOnlyNames.some((one) => one === name))
     return `is a list that stands in a configuration file: ${name.toLowerCase().replace('_', '.')}`
   if (known.includes(name) || (name === 'CONFIG' && origin.kind !== 'file')) return undefined
-  // One process is what this version runs.
-  if (name === 'WORKERS' && value === '1') return undefined
-  if (unsupported.test(name)) return 'is not supported by this version: remove it'
   if (origin.kind === 'environment' && (fromKubernetes.test(name) || String(value).includes('tcp://')))
     return 'is not known: if Kubernetes set it for a Service of that name, give the pod enableServiceLinks: false'
   const bare = name.replace(/^SIDECAST_/, '')

@@ -1,5 +1,6 @@
 import { X509Certificate } from 'node:crypto'
 import { isIP } from 'node:net'
+import { availableParallelism } from 'node:os'
 import { BridgeError } from '../errors.ts'
 
 /** Where a login token may be found in a handshake. */
@@ -11,6 +12,8 @@ export type TokenSource =
   | { readonly kind: 'query'; readonly name: string }
 
 const refuse = (detail: string): BridgeError => new BridgeError('invalid_config', detail)
+
+const maxWorkers = 64
 
 const durationUnits = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const
 const sizeUnits = { b: 1, kb: 1024, mb: 1024 ** 2, gb: 1024 ** 3 } as const
@@ -164,4 +167,9 @@ export function splitTemplates(text: string): readonly string[] {
     .split(/[,\n](?![^{}]*\})/)
     .map((item) => item.trim())
     .filter((item) => item !== '')
+}
+
+/** @throws BridgeError invalid_config */
+export function parseWorkers(value: string): number {
+  return value === 'auto' ? Math.min(availableParallelism(), maxWorkers) : parseInteger(value, 1, maxWorkers)
 }

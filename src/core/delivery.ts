@@ -1,10 +1,12 @@
 import { setImmediate } from 'node:timers/promises'
 import type { RoomSource } from './access.ts'
+import { Announcer } from './announcer.ts'
 import type { EventEntry, Member, MembershipEntry, RevocationEntry, Stored } from './entry.ts'
 import type { EventLog } from './event-log.ts'
 import type { Identity } from './identity.ts'
 import { Lifetimes } from './lifetimes.ts'
 import type { Observer } from './observer.ts'
+import { isNewer, type PeerLink, type PeerSession, Peers, type PresenceChange } from './peers.ts'
 import { Presence } from './presence.ts'
 import { readMissed, roomsLostSince } from './resume.ts'
 import { isNamed, isRevoked } from './revocation.ts'
@@ -14,6 +16,9 @@ import type { RoomChange, Session } from './session.ts'
 /** Entries that a resume reads in one turn. */
 const resumeChunk = 100
 
+/** A connection attempt that its client has given up may come to life this late, at a process that was busy. */
+const belatedMs = 60_000
+
 export interface DeliveryOptions {
   readonly log: EventLog
   readonly observer: Observer
@@ -21,11 +26,15 @@ export interface DeliveryOptions {
   readonly now: () => number
   /** How long a session outlives its token. */
   readonly clockToleranceMs: number
+  /** The other processes that serve the same log; absent: there are none. */
+  readonly link?: PeerLink
 }
 
 /** From the log to the sessions: each gets what it is entitled to, once, in order, whether live or read later. */
 export class Delivery {
-  readonly presence = new Presence()
+  readonly presence: Presence
+  /** Who is connected elsewhere. */
+  readonly peers = new Peers()
   readonly revocations: Revocations
   readonly #log: EventLog
   readonly #observer: Observer
@@ -40,7 +49,7 @@ export class Delivery {
   /** Sessions that are gone but may resume, with their own memberships; by when they left. */
   readonly #departed = new Map<string, number>()
 
-  constructor({ log, observer, now, clockToleranceMs }: DeliveryOptions) {
+  constructor({ log, observer, now, clockToleranceMs, link }: DeliveryOptions) {
     this.#log = log
     this.#observer = observer
     this.#now = now
@@ -48,8 +57,17 @@ export class Delivery {
     this.#position = log.head()
     this.revocations = new Revocations(log, now)
     observer.revocationsInForce(this.revocations.size)
-    // Nobody is connected yet, so whoever had rooms of its own has left.
+    // Nobody is connected yet, so whoever had rooms of its own has left; those who are elsewhere will be told of.
     for (const session of log.sessionsWithMemberships()) this.#departed.set(session, now())
+    const announcer = link && new Announcer(link)
+    this.presence = new Presence(announcer)
+    if (announcer === undefined) return
+    link?.follow({
+      changed: (node, changes) => this.#peersChanged(node, changes),
+      gone: (node) => this.#depart(this.peers.forget(node)),
+      asked: () => announcer.tellAll(this.presence.all()),
+      due: () => announcer.tellDetails(this.presence.all()),
+    })
   }
 
   /**
@@ -64,6 +82,7 @@ export class Delivery {
       this.detach(predecessor)
     }
     this.#departed.delete(session.id)
+    this.peers.supersede(session.id)
     session.attachedAt = this.#log.head()
     session.since = session.attachedAt
     this.#restate(session)
@@ -118,6 +137,13 @@ export class Delivery {
     return lapsed
   }
 
+  /** The log has lost entries, or this process has missed some: everybody comes back, and is told so by its offset. */
+  startOver(): void {
+    for (const session of [...this.presence.all()]) session.connection.close('transport')
+    this.#departed.clear()
+    for (const session of this.#log.sessionsWithMemberships()) this.#departed.set(session, this.#now())
+  }
+
   /** Sessions that left before a moment and still have memberships. They are named until their end is dispatched. */
   departedBefore(time: number): readonly string[] {
     return [...this.#departed].filter(([, departedAt]) => departedAt < time).map(([session]) => session)
@@ -135,11 +161,13 @@ export class Delivery {
         return this.#dispatchEvent({ ...stored, entry })
       case 'membership':
         for (const session of this.#reached(entry.member, position)) this.#dispatchMembership(session, { ...stored, entry })
+        if ('user' in entry.member) this.peers.setMembership(entry.member.user, entry.room, entry.present)
         // It left while its request was on the way.
-        if ('session' in entry.member && this.presence.byId(entry.member.session) === undefined) this.#departed.set(entry.member.session, this.#now())
+        if ('session' in entry.member && !this.#isConnected(entry.member.session)) this.#departed.set(entry.member.session, this.#now())
         return 0
       case 'disconnect':
         for (const session of this.#reached(entry.member, position)) session.connection.close('disconnected')
+        this.#depart(this.peers.end(entry.member, position))
         return 0
       case 'session-ended':
         this.#departed.delete(entry.session)
@@ -262,7 +290,7 @@ export class Delivery {
       if (session.connection.full) this.#guard(session, this.#fallBehind(session, stored.position))
     })
     this.#observer.eventDispatched(matched)
-    return matched
+    return this.peers.size === 0 ? matched : matched + this.peers.countMatches(stored.entry.to, stored.entry.except)
   }
 
   #dispatchMembership(session: Session, stored: Stored<MembershipEntry>): void {
@@ -316,6 +344,38 @@ export class Delivery {
       ended++
     }
     return ended
+  }
+
+  #isConnected(session: string): boolean {
+    return this.presence.byId(session) !== undefined || this.peers.has(session)
+  }
+
+  #peersChanged(node: string, changes: readonly PresenceChange[]): void {
+    for (const change of changes) if (change.kind === 'opened') this.#openedElsewhere(change.session)
+    this.#depart(
+      this.peers.apply(
+        node,
+        changes.filter((change) => change.kind !== 'opened' || this.presence.byId(change.session.session) === undefined),
+      ),
+    )
+  }
+
+  /** One session never has two connections, wherever they are: the older one ends. */
+  #openedElsewhere(theirs: PeerSession): void {
+    this.#departed.delete(theirs.session)
+    const own = this.presence.byId(theirs.session)
+    if (own === undefined || !isNewer(theirs, own)) return
+    // Theirs may be an attempt that the client has given up since, and then ours is the living one: it is let come back, which settles it.
+    own.connection.close(theirs.connectedAt - own.connectedAt > belatedMs ? 'replaced' : 'transport')
+    this.detach(own)
+    this.#departed.delete(theirs.session)
+  }
+
+  /** Sessions that have left another process. */
+  #depart(sessions: readonly string[]): void {
+    for (const session of sessions) {
+      if (!this.#isConnected(session) && this.#log.memberships({ session }).size > 0) this.#departed.set(session, this.#now())
+    }
   }
 
   /** The sessions of a member that have not taken in this position already. */

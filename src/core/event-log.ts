@@ -21,7 +21,16 @@ export type Reading =
       readonly more: boolean
     }
 
-export type LogHealth = { readonly appendable: true } | { readonly appendable: false; readonly reason: string }
+export type LogHealth = (
+  | { readonly appendable: true }
+  | {
+      readonly appendable: false
+      readonly reason: string
+    }
+) & {
+  /** For a log that others share: how long ago the newest entry was sent on its way that has come back since. */
+  readonly canaryAgeMs?: number
+}
 
 /**
  * The ordered record of everything that changes what a session may see.
@@ -30,27 +39,30 @@ export type LogHealth = { readonly appendable: true } | { readonly appendable: f
  * so a session can be caught up and made live with nothing in between.
  */
 export interface EventLog {
-  /** The incarnation: another one after the data was lost. */
+  /** The incarnation: another one after the data was lost. That may be while the log is open, see `follow`. */
   readonly epoch: string
-  /** 32 secret bytes that live as long as the epoch; what must be unforgeable by clients is derived from them. */
+  /** 32 secret bytes that live as long as the epoch, or longer; what must be unforgeable by clients is derived from them. */
   readonly secret: Uint8Array
 
   /**
-   * Resolves when the entries are durable. Positions grow strictly, in the caller's order; concurrent callers share a commit.
-   * @throws BridgeError log_unavailable: none of these entries was stored; the log may work again later.
+   * Resolves when the entries are durable. Positions grow strictly, in the caller's order, not always by one; concurrent callers share a commit.
+   * @throws BridgeError log_unavailable: the log may work again later. None of these entries was stored; or, where the log is not in this process, the
+   * answer was lost, and all or none were: with an id and a digest it is safe to repeat them.
    */
   append(entries: readonly Entry[]): Promise<readonly Appended[]>
 
   /**
    * Hands over every entry that is appended from now on, exactly once, in order. Called before the `append` that stored the entries resolves.
+   * `onLost`: entries are lost, or were not handed over and will not be. All that is read shows, from this turn on, what there is now; no session can go on
+   * as if nothing had happened, and what was derived from the log has to be derived anew.
    * One follower per log.
    */
-  follow(onEntries: (entries: readonly Stored[]) => void): void
+  follow(onEntries: (entries: readonly Stored[]) => void, onLost?: () => void): void
 
   /** The position of the newest entry; 0 when there has been none. */
   head(): number
 
-  /** The position of the oldest entry that is kept; `head() + 1` when there is none. */
+  /** All entries from this position on are kept, and none before it: the one after the newest that was removed. */
   first(): number
 
   /** A position that was given out, 0 or more, as clients see it. The same text for as long as entries after it can be read. */

@@ -7,6 +7,7 @@ import type { Authorized, Entry, EventEntry, Member, RevocationEntry, Stored } f
 import type { Appended, EventLog } from './event-log.ts'
 import type { Identity } from './identity.ts'
 import type { Instruction } from './instruction.ts'
+import type { Peers } from './peers.ts'
 import { type SessionInfo, toSessionInfo } from './presence.ts'
 import { beyondReach, mayPublish, requireAllRooms, requireManagement, requireReach, requireRoom } from './reach.ts'
 import { planResume, type ResumePlan } from './resume.ts'
@@ -54,7 +55,7 @@ export interface HubOptions extends DeliveryOptions {
 /** Expired revocations that are forgotten with one sweep. */
 const maxForgotten = 1000
 
-/** How many dispatched positions remember how many sessions they matched, until their publisher has asked. */
+/** How many dispatched events remember how many sessions they matched, until their publisher has asked. */
 const matchedMemory = 1 << 16
 
 /**
@@ -65,21 +66,29 @@ export class Hub {
   readonly #options: HubOptions
   readonly #log: EventLog
   readonly #delivery: Delivery
-  readonly #matched = new Int32Array(matchedMemory)
-  /** What stood in the log already when this hub began: it did not count who matched. */
-  readonly #before: number
+  /** By position. What stood in the log already when this hub began is not in it. */
+  readonly #matched = new Map<number, number>()
+  /** Its positions, in the order in which they are forgotten: the oldest is overwritten. */
+  readonly #remembered = new Float64Array(matchedMemory)
+  #counted = 0
   #dispatched: number
   #waiting: { readonly position: number; readonly resolve: () => void }[] = []
 
   constructor(options: HubOptions) {
     this.#options = options
     this.#log = options.log
-    this.#before = options.log.head()
-    this.#dispatched = this.#before
+    this.#dispatched = options.log.head()
     this.#delivery = new Delivery(options)
-    options.log.follow((entries) => {
-      for (const entry of entries) this.#dispatch(entry)
-    })
+    options.log.follow(
+      (entries) => {
+        for (const entry of entries) this.#dispatch(entry)
+      },
+      () => {
+        this.#delivery.startOver()
+        this.#dispatched = this.#log.head()
+        this.#wake()
+      },
+    )
   }
 
   // Publishers
@@ -123,6 +132,10 @@ export class Hub {
       users.add(session.identity.user)
       sessions++
     })
+    this.#delivery.peers.forEachUser(draft.to, draft.except, (user) => {
+      users.add(user)
+      sessions++
+    })
     return { matched: sessions, users: users.size, sessions }
   }
 
@@ -147,7 +160,7 @@ export class Hub {
     const entry = this.#toRevocation(request)
     const [{ position } = { position: this.#log.head() }] = await this.#append([entry])
     const { id, expiresAt } = this.#delivery.revocations.get(entry.revocation.id) ?? entry.revocation
-    return { id, offset: this.#log.offsetOf(position), expiresAt, sessions: this.#matched[position % matchedMemory] ?? 0 }
+    return { id, offset: this.#log.offsetOf(position), expiresAt, sessions: this.#matched.get(position) ?? 0 }
   }
 
   /** The tokens are good again, as far as they are in themselves. Returns the offset. @throws BridgeError not_found */
@@ -168,14 +181,18 @@ export class Hub {
   sessionsOfUser(publisher: Publisher, user: string): readonly SessionInfo[] {
     requireScope(publisher, 'read')
     requireAllRooms(publisher)
-    return [...this.#delivery.presence.ofUser(user)].map(toSessionInfo)
+    const elsewhere = this.#delivery.peers
+      .ofUser(user)
+      .map(({ session, connectedAt, transport, rooms, expiresAt }) => ({ session, connectedAt, transport, rooms, expiresAt }))
+    return [...[...this.#delivery.presence.ofUser(user)].map(toSessionInfo), ...elsewhere]
   }
 
   usersInRoom(publisher: Publisher, room: string): { readonly sessions: number; readonly users: readonly string[] } {
     requireScope(publisher, 'read')
     requireRoom(publisher, room)
-    const sessions = this.#delivery.presence.inRoom(room)
-    return { sessions: sessions.size, users: [...new Set([...sessions].map((session) => session.identity.user))] }
+    const here = [...this.#delivery.presence.inRoom(room)].map((session) => session.identity.user)
+    const users = [...here, ...this.#delivery.peers.inRoom(room).map(({ user }) => user)]
+    return { sessions: users.length, users: [...new Set(users)] }
   }
 
   /**
@@ -224,11 +241,18 @@ export class Hub {
   countSessions(user: string, besides?: string): number {
     let count = 0
     for (const session of this.#delivery.presence.ofUser(user)) if (session.id !== besides) count++
+    for (const { session } of this.#delivery.peers.ofUser(user)) if (session !== besides) count++
     return count
   }
 
+  /** The sessions that are connected to this process. */
   sessions(): ReadonlySet<Session> {
     return this.#delivery.presence.all()
+  }
+
+  /** Who is connected to other processes. */
+  get peers(): Peers {
+    return this.#delivery.peers
   }
 
   /** Whether a session can go on after `offset`. To be asked just before the client is told so. */
@@ -405,21 +429,30 @@ export class Hub {
 
   /** What was counted when it was dispatched; for a duplicate of long ago, who would match today. */
   #matchedAt(position: number, { to, except }: EventEntry): number {
-    if (position > this.#dispatched - matchedMemory && position > this.#before) return this.#matched[position % matchedMemory] ?? 0
-    let matched = 0
+    const counted = this.#matched.get(position)
+    if (counted !== undefined) return counted
+    let matched = this.#delivery.peers.countMatches(to, except)
     this.#delivery.presence.forEachMatch(to, except, () => matched++)
     return matched
   }
 
   #dispatch(stored: Stored): void {
     try {
-      this.#matched[stored.position % matchedMemory] = this.#delivery.dispatch(stored)
+      const matched = this.#delivery.dispatch(stored)
+      if (stored.entry.kind === 'event' || stored.entry.kind === 'revocation') this.#remember(stored.position, matched)
     } catch (error) {
       // Whatever it was, the entries behind it must not suffer.
       this.#options.observer.failed(error)
     }
     this.#dispatched = stored.position
     this.#wake()
+  }
+
+  #remember(position: number, matched: number): void {
+    const slot = this.#counted++ % matchedMemory
+    this.#matched.delete(this.#remembered[slot] ?? 0)
+    this.#remembered[slot] = position
+    this.#matched.set(position, matched)
   }
 
   #wake(): void {

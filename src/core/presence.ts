@@ -1,7 +1,9 @@
 import type { Identity } from './identity.ts'
 import type { Revocation } from './revocation.ts'
 import type { Session } from './session.ts'
-import { type Except, roomStream, type Stream, sessionStream, type Target, toStreams, userStream } from './target.ts'
+import { SetIndex } from './set-index.ts'
+import { StreamIndex } from './stream-index.ts'
+import { type Except, roomStream, type Stream, sessionStream, type Target, userStream } from './target.ts'
 
 /** What can be told about a session. Times in milliseconds since 1970. */
 export interface SessionInfo {
@@ -12,109 +14,88 @@ export interface SessionInfo {
   readonly expiresAt: number | null
 }
 
-const nobody: ReadonlySet<Session> = new Set()
+/** Hears of every change of who is connected here, and in which rooms. Rooms of one session are entered and left in turns. */
+export interface PresenceObserver {
+  opened(session: Session): void
+  closed(session: Session): void
+  roomChanged(session: Session, room: string, entered: boolean): void
+}
 
-/** Who is connected, by the streams under which events find them. */
+/** Who is connected here, by the streams under which events find them. */
 export class Presence {
-  readonly #byStream = new Map<Stream, Set<Session>>()
+  readonly #index = new StreamIndex<Session>()
   /** By the ids of token and login: a logout must not cost what there are sessions. */
-  readonly #byTokenId = new Map<string, Set<Session>>()
+  readonly #byTokenId = new SetIndex<string, Session>()
+  /** Absent: there is nobody else who wants to know. */
+  readonly #observer: PresenceObserver | undefined
+
+  constructor(observer?: PresenceObserver) {
+    this.#observer = observer
+  }
 
   get size(): number {
-    return this.#in('all').size
+    return this.all().size
   }
 
   add(session: Session): void {
-    for (const stream of this.#streamsOf(session)) put(this.#byStream, stream, session)
-    for (const key of tokenIds(session.identity)) put(this.#byTokenId, key, session)
+    for (const stream of this.#streamsOf(session)) this.#index.put(stream, session)
+    for (const key of tokenIds(session.identity)) this.#byTokenId.put(key, session)
+    this.#observer?.opened(session)
   }
 
   remove(session: Session): void {
-    for (const stream of this.#streamsOf(session)) drop(this.#byStream, stream, session)
-    for (const key of tokenIds(session.identity)) drop(this.#byTokenId, key, session)
+    for (const stream of this.#streamsOf(session)) this.#index.drop(stream, session)
+    for (const key of tokenIds(session.identity)) this.#byTokenId.drop(key, session)
+    this.#observer?.closed(session)
   }
 
   /** The session has another token of its user now. */
   changeToken(session: Session, before: Identity): void {
-    for (const key of tokenIds(before)) drop(this.#byTokenId, key, session)
-    for (const key of tokenIds(session.identity)) put(this.#byTokenId, key, session)
+    for (const key of tokenIds(before)) this.#byTokenId.drop(key, session)
+    for (const key of tokenIds(session.identity)) this.#byTokenId.put(key, session)
   }
 
   enterRoom(session: Session, room: string): void {
-    put(this.#byStream, roomStream(room), session)
+    this.#index.put(roomStream(room), session)
+    this.#observer?.roomChanged(session, room, true)
   }
 
   leaveRoom(session: Session, room: string): void {
-    drop(this.#byStream, roomStream(room), session)
+    this.#index.drop(roomStream(room), session)
+    this.#observer?.roomChanged(session, room, false)
   }
 
   all(): ReadonlySet<Session> {
-    return this.#in('all')
+    return this.#index.of('all')
   }
 
   byId(session: string): Session | undefined {
-    return this.#in(sessionStream(session)).values().next().value
+    return this.#index.of(sessionStream(session)).values().next().value
   }
 
   ofUser(user: string): ReadonlySet<Session> {
-    return this.#in(userStream(user))
+    return this.#index.of(userStream(user))
   }
 
   /** At least those that a revocation names. */
   nearRevocation({ jti, sid, user }: Revocation): ReadonlySet<Session> {
     const [key] = tokenIds({ ...(jti !== undefined && { jti }), ...(sid !== undefined && { sid }) })
-    if (key !== undefined) return this.#byTokenId.get(key) ?? nobody
+    if (key !== undefined) return this.#byTokenId.of(key)
     return user === undefined ? this.all() : this.ofUser(user)
   }
 
   inRoom(room: string): ReadonlySet<Session> {
-    return this.#in(roomStream(room))
+    return this.#index.of(roomStream(room))
   }
 
   /** Calls back once for each session that the target names and the exception does not. */
   forEachMatch(to: Target, except: Except, visit: (session: Session) => void): void {
-    const streams = toStreams(to)
-    const [first] = streams
-    const anyException = except.users.length > 0 || except.sessions.length > 0
-    // The common case, one stream and no exception, makes nothing per recipient.
-    if (streams.length === 1 && first !== undefined && !anyException) {
-      for (const session of this.#in(first)) visit(session)
-      return
-    }
-    const seen = new Set<Session>()
-    for (const session of anyException ? this.#excepted(except) : nobody) seen.add(session)
-    for (const stream of streams) {
-      for (const session of this.#in(stream)) {
-        if (seen.has(session)) continue
-        seen.add(session)
-        visit(session)
-      }
-    }
-  }
-
-  *#excepted(except: Except): Iterable<Session> {
-    for (const user of except.users) yield* this.ofUser(user)
-    for (const id of except.sessions) yield* this.#in(sessionStream(id))
+    this.#index.forEachMatch(to, except, visit)
   }
 
   #streamsOf(session: Session): readonly Stream[] {
     return ['all', userStream(session.identity.user), sessionStream(session.id), ...[...session.rooms.keys()].map(roomStream)]
   }
-
-  #in(stream: Stream): ReadonlySet<Session> {
-    return this.#byStream.get(stream) ?? nobody
-  }
-}
-
-function put<Key>(index: Map<Key, Set<Session>>, key: Key, session: Session): void {
-  const sessions = index.get(key)
-  if (sessions === undefined) index.set(key, new Set([session]))
-  else sessions.add(session)
-}
-
-function drop<Key>(index: Map<Key, Set<Session>>, key: Key, session: Session): void {
-  const sessions = index.get(key)
-  if (sessions?.delete(session) && sessions.size === 0) index.delete(key)
 }
 
 /** The most telling one first. */

@@ -1,5 +1,7 @@
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, type Server as HttpServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { Socket as TcpSocket } from 'node:net'
 import { setTimeout } from 'node:timers/promises'
 import { Server, type Socket } from 'socket.io'
 import { Encoder } from 'socket.io-parser'
@@ -47,6 +49,11 @@ export interface GatewayOptions extends Omit<HandshakeOptions, 'draining' | 'lim
   readonly pingIntervalMs: number
   readonly pingTimeoutMs: number
   readonly connectTimeoutMs: number
+  /**
+   * For one of several processes behind one port, which gets its connections by `take`: what the ids of its connections begin with, so that all requests of
+   * one find their way to it. Absent: the port is its own.
+   */
+  readonly idPrefix?: string
   readonly observer: Observer
   readonly onFailure: (error: unknown) => void
   readonly now: () => number
@@ -100,6 +107,15 @@ export class Gateway {
       wsEngine: LimitedWebSocketServer,
       parser: { Encoder, Decoder: GuardedDecoder },
     })
+    const { idPrefix } = options
+    if (idPrefix !== undefined) {
+      // A connection that a proxy keeps may carry a request of another session next, which belongs elsewhere.
+      this.server.maxRequestsPerSocket = 1
+      this.server.prependListener('request', (_request, response) => response.setHeader('Connection', 'close'))
+      this.#io.engine.generateId = () => `${idPrefix}${randomBytes(15).toString('base64url')}`
+      // The timeouts of requests are checked from here on, also without a listener of its own.
+      this.server.emit('listening')
+    }
     this.#io.engine.on('headers', (_headers: unknown, request: IncomingMessage) => {
       // A client sends its token with each request, and Engine.IO keeps the one that became a WebSocket. The first one is read by the handshake.
       if (hasParameter(request, 'sid')) process.nextTick(forgetRequest, request)
@@ -137,6 +153,18 @@ export class Gateway {
         this.#options.onFailure(error)
       }
     }, sweepMs)
+  }
+
+  /** How many connections there are, also of those who have not logged in. */
+  get connections(): number {
+    return this.#engines.size
+  }
+
+  /** Takes over a connection that somebody else has accepted, with what its client has sent so far. */
+  take(socket: TcpSocket, head: Buffer): void {
+    socket.allowHalfOpen = true
+    socket.unshift(head)
+    this.server.emit('connection', socket)
   }
 
   /** Refuses newcomers and closes the sessions, spread over a period, so that their clients come back elsewhere and not all at once. */

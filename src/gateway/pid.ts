@@ -10,8 +10,9 @@ export interface Pids {
   read(pid: string, user: string): string | undefined
 }
 
-export function createPids(secret: Uint8Array): Pids {
-  const mac = (session: string, user: string): Buffer => createHmac('sha256', secret).update(`pid\n${session}\n${user}`).digest().subarray(0, 16)
+/** `log`: whose secret it is, which may become another one with the epoch. */
+export function createPids(log: { readonly secret: Uint8Array }): Pids {
+  const mac = (session: string, user: string): Buffer => createHmac('sha256', log.secret).update(`pid\n${session}\n${user}`).digest().subarray(0, 16)
   return {
     issue: (session, user) => `${session}.${mac(session, user).toString('base64url')}`,
     read(pid, user) {

@@ -78,11 +78,14 @@ function writeEntry(tables: Tables, prepared: Prepared, draft: Draft | undefined
   const was =
     entry.kind === 'membership' && memberKey !== undefined ? writeMembership(tables, memberKey, toMembership(entry, position, time)) : undefined
   if (entry.kind === 'session-ended') forgetMemberships(tables, entry)
-  if (draft !== undefined) {
-    append(tables.entries, key, sealRecord(was === undefined ? draft : draftRecord(entry, was), position, time))
-    for (const indexKey of prepared.indexKeys) tables.streams.put(placeIndexKey(indexKey, position), nothing)
-  }
+  if (draft !== undefined) writeRecord(tables, was === undefined ? draft : draftRecord(entry, was), prepared.indexKeys, position, time)
   return { position, time, entry, ...(was && { was }) }
+}
+
+/** An entry that can be read again, at its place, with the rows by which its streams find it. */
+export function writeRecord(tables: Tables, draft: Draft, indexKeys: readonly Buffer[], position: number, time: number): void {
+  append(tables.entries, positionKey(position), sealRecord(draft, position, time))
+  for (const indexKey of indexKeys) tables.streams.put(placeIndexKey(indexKey, position), nothing)
 }
 
 function writeId(tables: Tables, idKey: Buffer, digest: string, key: Buffer, position: number, time: number): void {

@@ -8,6 +8,7 @@ import { LogCondition, reasonOf } from './log-condition.ts'
 import { type LogFile, openLogFile } from './log-file.ts'
 import { readMemberships, readRevocations, readSessionsWithMemberships, readStreams } from './reading.ts'
 import { planRemoval, type RetentionOptions, remove } from './retention.ts'
+import type { LogShare } from './shared.ts'
 import { emptyState, type State } from './state.ts'
 
 export interface EmbeddedLogOptions extends RetentionOptions {
@@ -152,6 +153,15 @@ export class EmbeddedLog implements EventLog {
 
   health(): LogHealth {
     return this.#closing === undefined ? this.#condition.health() : { appendable: false, reason: 'the log is closed' }
+  }
+
+  share(): LogShare {
+    return { file: this.#folder.file, epoch: this.epoch, secret: Buffer.from(this.secret).toString('hex'), runs: this.#file.runs.share() }
+  }
+
+  /** To be called when a process that has read the log is gone. */
+  readerGone(): void {
+    this.#file.store.forgetDeadReaders()
   }
 
   close(): Promise<void> {

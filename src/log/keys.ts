@@ -55,12 +55,19 @@ export function membershipRange(member: Member): { readonly start: Buffer; reado
 /** All memberships of all sessions. */
 export const sessionMemberships = { start: Buffer.from(sessionStream('')), end: Buffer.from('session;') } as const
 
+/** All memberships of all users. */
+export const userMemberships = { start: Buffer.from(userStream('')), end: Buffer.from('user;') } as const
+
 export function membershipRoom(key: Buffer): string {
   return key.toString('utf8', key.indexOf(0) + 1)
 }
 
 export function membershipSession(key: Buffer): string {
   return key.toString('utf8', sessionMemberships.start.length, key.indexOf(0))
+}
+
+export function membershipUser(key: Buffer): string {
+  return key.toString('utf8', userMemberships.start.length, key.indexOf(0))
 }
 
 function memberName(member: Member): string {

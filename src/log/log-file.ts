@@ -12,7 +12,7 @@ import { formatKey, Store, stateKey } from './store.ts'
 
 const formatName = 'sidecast-log'
 const formatVersion = 1
-// More than 126 readers take.
+// More than 240 readers take, a cache line each.
 const lockFileBytes = 16_384
 
 const formatSchema = z.object({ name: z.literal(formatName), version: z.number() })
@@ -112,9 +112,10 @@ async function createLogFile(folder: DataFolder): Promise<void> {
 
 /**
  * LMDB maps a lock file that is one hole, and writing into a hole on a full disk ends the process by a signal. So it gets its blocks
- * first; LMDB, alone with the folder, fills it in.
+ * first; LMDB, alone with the folder, fills it in. A new file each time: a worker that outlives its parent for a moment still holds the old one.
  */
 async function allocateLockFile(file: string): Promise<void> {
+  await rm(`${file}-lock`, { force: true })
   await writeFile(`${file}-lock`, Buffer.alloc(lockFileBytes))
 }
 

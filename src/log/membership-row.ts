@@ -6,6 +6,12 @@ const presentFlag = 1
 const authorizedFlag = 2
 const untilFlag = 4
 
+/** The membership in a row. */
+export function readMembership(tables: Tables, key: Buffer): Membership | undefined {
+  const row = tables.members.get(key)
+  return row && decodeMembership(row)
+}
+
 /** Puts a membership in its row; returns the one that stood there. */
 export function writeMembership(tables: Tables, key: Buffer, membership: Membership): Membership | undefined {
   const row = tables.members.get(key)

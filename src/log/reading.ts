@@ -2,7 +2,17 @@ import type { Member, Membership, RevocationEntry, Stored } from '../core/entry.
 import type { Reading } from '../core/event-log.ts'
 import type { Stream } from '../core/target.ts'
 import { BridgeError } from '../errors.ts'
-import { indexKey, indexPosition, membershipRange, membershipRoom, membershipSession, positionKey, sessionMemberships } from './keys.ts'
+import {
+  indexKey,
+  indexPosition,
+  membershipRange,
+  membershipRoom,
+  membershipSession,
+  membershipUser,
+  positionKey,
+  sessionMemberships,
+  userMemberships,
+} from './keys.ts'
 import { decodeMembership } from './membership-row.ts'
 import { decodeRecord } from './record.ts'
 import type { State } from './state.ts'
@@ -70,6 +80,13 @@ class StreamHead {
 export function readMemberships(store: Store, member: Member): ReadonlyMap<string, Membership> {
   const rows = store.tables.members.getRange({ ...membershipRange(member), transaction: store.snapshot })
   return new Map([...rows].map(({ key, value }) => [membershipRoom(key), decodeMembership(value)]))
+}
+
+/** Of all users, one after the other. */
+export function* readUserMemberships(store: Store): Iterable<{ readonly user: string; readonly room: string; readonly membership: Membership }> {
+  for (const { key, value } of store.tables.members.getRange({ ...userMemberships, transaction: store.snapshot })) {
+    yield { user: membershipUser(key), room: membershipRoom(key), membership: decodeMembership(value) }
+  }
 }
 
 /** Jumps from session to session, whatever number of rooms they have. */

@@ -31,6 +31,34 @@ function split({ data, ...header }: EventEntry): { readonly header: Omit<EventEn
   return { header, data }
 }
 
+/** All of the entry but its place, as it can be kept elsewhere. */
+export function bodyOf({ bytes }: Draft): Buffer {
+  return bytes.subarray(sealEnd)
+}
+
+/** A draft of what `bodyOf` gave. */
+export function draftOf(body: Buffer): Draft {
+  const bytes = Buffer.allocUnsafe(sealEnd + body.length)
+  body.copy(bytes, sealEnd)
+  return { bytes, bodyCrc: crc32(body) }
+}
+
+/** The entry in what `bodyOf` gave. @throws BridgeError log_damaged */
+export function decodeBody(body: Buffer): Entry {
+  try {
+    return decode(body).entry
+  } catch (error) {
+    throw new BridgeError('log_damaged', 'an entry cannot be read: something else has written to the log', { cause: error })
+  }
+}
+
+function decode(body: Buffer): { readonly entry: Entry; readonly was?: Membership } {
+  const dataStart = headerStart - sealEnd + body.readUInt32BE(0)
+  const { was, ...header } = JSON.parse(body.toString('utf8', headerStart - sealEnd, dataStart)) as Header
+  const entry: Entry = header.kind === 'event' ? { ...header, data: body.toString('utf8', dataStart) } : header
+  return { entry, ...(was && { was }) }
+}
+
 /** Gives the draft its place; the bytes are complete afterwards. */
 export function sealRecord(draft: Draft, position: number, time: number): Buffer {
   const { bytes } = draft
@@ -56,9 +84,6 @@ export function decodeRecord(bytes: Buffer, expected?: number): Stored {
   const position = bytes.readDoubleBE(5)
   // A whole record in the wrong place is damage too: the pages of the file were mixed up.
   if (bytes[4] !== version || (expected ?? position) !== position) throw new BridgeError('log_damaged', `${place} is another one: ${cure}`)
-  const dataStart = headerStart + bytes.readUInt32BE(sealEnd)
   // Only our own encoder writes bytes that pass the checksum.
-  const { was, ...header } = JSON.parse(bytes.toString('utf8', headerStart, dataStart)) as Header
-  const entry: Entry = header.kind === 'event' ? { ...header, data: bytes.toString('utf8', dataStart) } : header
-  return { position, time: bytes.readDoubleBE(13), entry, ...(was && { was }) }
+  return { position, time: bytes.readDoubleBE(13), ...decode(bytes.subarray(sealEnd)) }
 }

@@ -18,7 +18,7 @@ export interface Removal {
   readonly ids: readonly { readonly orderKey: Buffer; readonly idKey: Buffer | undefined }[]
 }
 
-/** The oldest entries and ids that are due, at most `limit` of each; undefined when there are none. */
+/** The oldest entries and ids that are due, at most `limit` of each; undefined when there are none. `keepFrom`: what stands before it is due anyway. */
 export function planRemoval(
   store: Store,
   before: State,
@@ -26,14 +26,15 @@ export function planRemoval(
   options: RetentionOptions,
   limit: number,
   onDamaged: (error: unknown) => void,
+  keepFrom = 0,
 ): Removal | undefined {
   const entries: { key: Buffer; streams: Buffer[] }[] = []
   let first = before.first
   const surplus = before.kept - options.retentionEvents
   const transaction = store.snapshot
   for (const { key, value } of store.tables.entries.getRange({ start: positionKey(before.first), limit, transaction })) {
-    if (entries.length >= surplus && now - recordTime(value) < options.retentionAgeMs) break
     const position = readPosition(key, 0)
+    if (entries.length >= surplus && now - recordTime(value) < options.retentionAgeMs && position >= keepFrom) break
     entries.push({ key, streams: streamsOf(value, position, onDamaged).map((stream) => indexKey(stream, position)) })
     first = position + 1
   }

@@ -21,6 +21,9 @@ interface Run {
 const idLength = 6
 const idPattern = /^[a-z0-9]{6}$/
 const letters = 'abcdefghijklmnopqrstuvwxyz0123456789'
+/** A run as another process is told of it. */
+export type SharedRun = Omit<Run, 'name'>
+
 // So many restarts inside the retention mean that something else is wrong. Beyond it the oldest offsets are gaps.
 const maxRuns = 1000
 
@@ -41,10 +44,22 @@ export class Runs {
     return new Runs(epoch, known, { id: randomName(idLength), from: head + 1 })
   }
 
+  /** The runs of a log that another process has open. */
+  static of(epoch: string, runs: readonly SharedRun[]): Runs {
+    const current = runs.at(-1)
+    if (current === undefined) throw new BridgeError('internal', 'a log has at least one run')
+    return new Runs(epoch, runs.slice(0, -1), current)
+  }
+
   private constructor(epoch: string, known: readonly Omit<Run, 'name'>[], current: Omit<Run, 'name'>) {
     const named = (run: Omit<Run, 'name'>): Run => ({ ...run, name: `${epoch}${run.id}` })
     this.#current = named(current)
     this.#runs = [...known.map(named), this.#current]
+  }
+
+  /** For `of`. */
+  share(): readonly SharedRun[] {
+    return this.#runs.map(({ id, from }) => ({ id, from }))
   }
 
   /** For a position that is too old to be read, one that is not good either. */
@@ -69,9 +84,14 @@ export class Runs {
    * Forgets the runs that gave out nothing that can still be asked for; `first` is the oldest entry that is kept.
    */
   record({ runs }: Tables, first: number): void {
-    const kept = new Set(this.#runs.filter((_, index) => this.#lastOf(index, Number.POSITIVE_INFINITY) >= first - 1).slice(-maxRuns))
+    const kept = new Set<SharedRun>(this.since(first))
     for (const run of this.#runs) if (!kept.has(run)) runs.remove(positionKey(run.from))
     runs.put(positionKey(this.#current.from), Buffer.from(this.#current.id))
+  }
+
+  /** Those that gave out something that can still be asked for, when everything before `first` is gone. */
+  since(first: number): readonly SharedRun[] {
+    return this.#runs.filter((_, index) => this.#lastOf(index, Number.POSITIVE_INFINITY) >= first - 1).slice(-maxRuns)
   }
 
   /** Whether the run has no entry yet. */

@@ -43,6 +43,8 @@ export interface Tables {
 export const stateKey = Buffer.from('state')
 export const formatKey = Buffer.from('format')
 const canaryKey = Buffer.from('canary')
+// One for each snapshot of each process: what the lock file, which gets its blocks before, has room for.
+const maxReaders = 240
 // Address space, not memory or disk; beyond it LMDB maps anew.
 const mapBytes = 2 ** 36
 const tableOptions = { encoding: 'binary', keyEncoding: 'binary' } as const
@@ -54,13 +56,15 @@ export class Store {
   #snapshot: Transaction
   #fatal: Error | undefined
 
-  /** The file must have been checked: LMDB ends the process by a signal when it is wrong. */
-  constructor(file: string, synced: boolean) {
+  /** The file must have been checked: LMDB ends the process by a signal when it is wrong. `readOnly`: another process has checked it and writes to it. */
+  constructor(file: string, synced: boolean, { readOnly = false } = {}) {
     this.#root = open<Buffer, Buffer>({
       path: file,
       noSubdir: true,
       mapSize: mapBytes,
       maxDbs: 9,
+      maxReaders,
+      readOnly,
       // Plain LMDB commits: pages, fdatasync, then the meta page through an O_DSYNC descriptor, then visible. So a promise that
       // resolves means "on the disk", and a failed sync leaves nothing that readers could see.
       overlappingSync: false,
@@ -108,7 +112,7 @@ export class Store {
     try {
       // A child transaction, because LMDB commits the other kind also when the action throws half-way.
       const result = await this.#root.childTransaction(action)
-      this.#renewSnapshot()
+      this.renew()
       return result
     } catch (error) {
       const cause = await causeOf(error)
@@ -140,7 +144,13 @@ export class Store {
     await this.#root.close()
   }
 
-  #renewSnapshot(): void {
+  /** Lets go of what processes that were killed have read: their pages could not be used again. */
+  forgetDeadReaders(): void {
+    this.#root.readerCheck()
+  }
+
+  /** Moves the snapshot to the newest state. */
+  renew(): void {
     const old = this.#snapshot
     this.#root.resetReadTxn()
     this.#snapshot = this.#root.useReadTransaction()

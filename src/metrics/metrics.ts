@@ -2,6 +2,7 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 import type { Observer } from '../core/observer.ts'
 import { type AmqpMetrics, createAmqpMetrics } from './amqp-metrics.ts'
 import { type BackendMetrics, createBackendMetrics } from './backend-metrics.ts'
+import type { MetricsSnapshot } from './process-metrics.ts'
 
 export interface MetricsOptions {
   /** How many sessions there are now. */
@@ -19,6 +20,8 @@ export interface Metrics {
   readonly contentType: string
   /** All metrics in the text format of Prometheus. */
   render(): Promise<string>
+  /** The same, for another process. */
+  snapshot(): Promise<MetricsSnapshot>
   requestServed(served: {
     readonly method: string
     readonly route: string
@@ -47,7 +50,13 @@ export function createMetrics({ sessions, unackedMessages, onFailure }: MetricsO
   })
   const published = counter('events_published_total', 'Events that were stored.')
   const duplicates = counter('events_duplicate_total', 'Events that had been stored before under the same id.')
-  const dispatched = counter('events_dispatched_total', 'Events that were read back from the log and handed to sessions.')
+  const dispatched = new Counter({
+    name: 'sidecast_events_dispatched_total',
+    help: 'Events that were read back from the log and handed to sessions.',
+    // Every worker gets every event.
+    aggregator: 'max',
+    registers,
+  })
   const matched = counter('events_matched_total', 'Sessions that dispatched events were for, summed over the events.')
   const refused = counter('publish_refused_total', 'Events and calls that were refused.', ['code'])
   const opened = counter('sessions_opened_total', 'Sessions that began or resumed.')
@@ -99,6 +108,7 @@ export function createMetrics({ sessions, unackedMessages, onFailure }: MetricsO
     backend: createBackendMetrics(registry),
     contentType: registry.contentType,
     render: () => registry.metrics(),
+    snapshot: () => registry.getMetricsAsJSON(),
     requestServed({ method, route, status, seconds, credential }) {
       requests.inc({ method, route, status })
       if (credential !== undefined) credentials.inc({ credential })

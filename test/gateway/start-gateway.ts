@@ -42,7 +42,7 @@ export async function startGateway(login: GatewayOptions['login'], overrides: Pa
   const gateway = new Gateway({
     hub,
     login,
-    pids: createPids(log.secret),
+    pids: createPids(log),
     newSessionId: () => randomBytes(15).toString('base64url'),
     observer,
     tokenSources: [{ kind: 'auth' }],

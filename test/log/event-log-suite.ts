@@ -61,7 +61,7 @@ export function describeEventLog(name: string, kind: LogKind): void {
         const log = await open()
         expect(log.head()).toBe(0)
         expect(log.first()).toBe(1)
-        expect(log.health()).toEqual({ appendable: true })
+        expect(log.health()).toMatchObject({ appendable: true })
         expect(log.epoch).toMatch(/^[a-z0-9]{8,}$/)
         expect(log.secret).toHaveLength(32)
         expect(log.read(0, ['all'], 10)).toEqual({ gap: false, entries: [], upTo: 0, more: false })
@@ -144,16 +144,17 @@ export function describeEventLog(name: string, kind: LogKind): void {
 
     describe('offsets', () => {
       const append = async (log: EventLog, count: number) => positionsOf(await log.append(Array.from({ length: count }, () => eventTo('r'))))
-      const offsetsUpTo = (log: EventLog) => Array.from({ length: log.head() + 1 }, (_, position) => log.offsetOf(position))
+      const offsetsOf = (log: EventLog, positions: readonly number[]) => positions.map((position) => log.offsetOf(position))
 
       test('stay what they are, and good, across restarts', async () => {
+        const positions = [0]
         let given: readonly string[] = []
         for (let round = 0; round < 5; round++) {
           const log = await open()
-          expect(offsetsUpTo(log)).toEqual(given.length === 0 ? [log.offsetOf(0)] : given)
-          await append(log, 2)
-          given = offsetsUpTo(log)
-          expect(given.map((offset) => log.positionOf(offset))).toEqual(given.map((_, position) => position))
+          expect(offsetsOf(log, positions)).toEqual(given.length === 0 ? [log.offsetOf(0)] : given)
+          positions.push(...(await append(log, 2)))
+          given = offsetsOf(log, positions)
+          expect(given.map((offset) => log.positionOf(offset))).toEqual(positions)
           await log.close()
         }
         expect(new Set(given).size).toBe(11)
@@ -163,33 +164,55 @@ export function describeEventLog(name: string, kind: LogKind): void {
       test('of another log, ahead of this one, in another spelling or made up are none', async () => {
         const [log, other] = [await open(), await open({ place: crypto.randomUUID() })]
         await append(log, 2)
-        await append(other, 2)
-        const [run = ''] = log.offsetOf(2).split('-')
-        expect(log.positionOf(`${run}-2`)).toBe(2)
-        const wrong = ['3', '02', '+2', '-2', '2.0', '2e0', ' 2', '2\n', '', '2-', '99999999999999999999'].map((position) => `${run}-${position}`)
-        for (const offset of [...offsetsUpTo(other), ...wrong, '', '-', '-2', run, '2', `${log.epoch}-2`, `x${run}-2`, run.slice(1)])
-          expect([offset, log.positionOf(offset)]).toEqual([offset, undefined])
+        const elsewhere = await append(other, 2)
+        const head = log.head()
+        const [run = ''] = log.offsetOf(head).split('-')
+        expect(log.positionOf(`${run}-${head}`)).toBe(head)
+        const spellings = [
+          `0${head}`,
+          `+${head}`,
+          `-${head}`,
+          `${head}.0`,
+          `${head}e0`,
+          ` ${head}`,
+          `${head}\n`,
+          '',
+          `${head}-`,
+          '99999999999999999999',
+        ]
+        const wrong = [`${head + 1}`, ...spellings].map((position) => `${run}-${position}`)
+        const others = [
+          ...offsetsOf(other, [0, ...elsewhere]),
+          '',
+          '-',
+          `-${head}`,
+          run,
+          `${head}`,
+          `${log.epoch}-${head}`,
+          `x${run}-${head}`,
+          run.slice(1),
+        ]
+        for (const offset of [...others, ...wrong]) expect([offset, log.positionOf(offset)]).toEqual([offset, undefined])
       })
 
       test('of what came after a copy that was put back are none, also when the log has got as far again', async () => {
         const backup = crypto.randomUUID()
         const log = await open()
-        await append(log, 3)
-        const before = offsetsUpTo(log)
+        const positions = [0, ...(await append(log, 3))]
+        const before = offsetsOf(log, positions)
         await log.close()
         await kind.copy(place, backup)
         const lost: string[] = []
         for (let round = 0; round < 3; round++) {
           const goesOn = await open()
-          await append(goesOn, 2)
-          lost.push(...offsetsUpTo(goesOn).slice(before.length))
+          lost.push(...offsetsOf(goesOn, await append(goesOn, 2)))
           await goesOn.close()
         }
         for (let round = 0; round < 3; round++) {
           const restored = await open({ place: backup })
           for (let count = 0; count < 10; count += 5) {
             expect(lost.map((offset) => restored.positionOf(offset))).toEqual(lost.map(() => undefined))
-            expect(before.map((offset) => restored.positionOf(offset))).toEqual(before.map((_, position) => position))
+            expect(before.map((offset) => restored.positionOf(offset))).toEqual(positions)
             await append(restored, 5)
           }
           await restored.close()
@@ -219,17 +242,17 @@ export function describeEventLog(name: string, kind: LogKind): void {
       })
 
       test('are good as long as what comes after them is kept', async () => {
-        const given: string[] = []
+        const given = new Map<number, string>()
         for (let round = 0; round < 12; round++) {
           const log = await open({ retentionEvents: 5 })
-          given[log.head()] = log.offsetOf(log.head())
-          for (const position of await append(log, 1 + (round % 3))) given[position] = log.offsetOf(position)
-          await until(() => log.head() - log.first() < 5)
+          given.set(log.head(), log.offsetOf(log.head()))
+          for (const position of await append(log, 1 + (round % 3))) given.set(position, log.offsetOf(position))
+          await until(() => readPositions(log.read(log.first() - 1, [roomStream('r')], 100)).length <= 5)
           const isGood = (offset: string) => {
             const position = log.positionOf(offset)
             return position !== undefined && !log.read(position, ['all'], 1).gap
           }
-          expect(given.map(isGood)).toEqual(given.map((_, position) => position >= log.first() - 1))
+          expect([...given.values()].map(isGood)).toEqual([...given.keys()].map((position) => position >= log.first() - 1))
           await log.close()
         }
       })
@@ -377,19 +400,19 @@ export function describeEventLog(name: string, kind: LogKind): void {
       test('by count keeps the newest', async () => {
         const log = await open({ retentionEvents: 10 })
         const positions = positionsOf(await log.append(Array.from({ length: 25 }, () => eventTo('r'))))
-        const kept = positions.slice(15)
-        await until(() => log.first() === kept[0])
-        expect(readPositions(log.read(log.first() - 1, [roomStream('r')], 100))).toEqual(kept)
-        expect(log.read(log.first() - 2, [roomStream('r')], 100)).toEqual({ gap: true })
+        const [removed = 0, ...kept] = positions.slice(14)
+        await until(() => log.first() > removed)
+        expect(readPositions(log.read(removed, [roomStream('r')], 100))).toEqual(kept)
+        expect(log.read(removed - 1, [roomStream('r')], 100)).toEqual({ gap: true })
       })
 
       test('by age removes what is older', async () => {
         const log = await open({ retentionAgeMs: 1000 })
-        await log.append([eventTo('r'), eventTo('r')])
+        const [, old = 0] = positionsOf(await log.append([eventTo('r'), eventTo('r')]))
         clock += 600
         const young = onlyPosition(await log.append([eventTo('r')]))
         clock += 400
-        await until(() => log.first() === young)
+        await until(() => log.first() > old)
         expect(readPositions(log.read(young - 1, [roomStream('r')], 10))).toEqual([young])
         expect(log.read(0, [roomStream('r')], 10)).toEqual({ gap: true })
         clock += 600
@@ -402,8 +425,8 @@ export function describeEventLog(name: string, kind: LogKind): void {
 
       test('a restart does not bring back what was trimmed', async () => {
         const log = await open({ retentionEvents: 3 })
-        await log.append(Array.from({ length: 10 }, () => eventTo('r')))
-        await until(() => log.first() > 7)
+        const positions = positionsOf(await log.append(Array.from({ length: 10 }, () => eventTo('r'))))
+        await until(() => log.first() > (positions[6] ?? 0))
         const [first, head] = [log.first(), log.head()]
         await log.close()
         const again = await open({ retentionEvents: 3 })
@@ -414,7 +437,7 @@ export function describeEventLog(name: string, kind: LogKind): void {
       test('volatile events do not push out others', async () => {
         const log = await open({ retentionEvents: 2 })
         const positions = positionsOf(await log.append([eventTo('r'), eventTo('r'), eventTo('r')]))
-        await until(() => log.first() === positions[1])
+        await until(() => log.first() > (positions[0] ?? 0))
         await log.append(Array.from({ length: 50 }, () => eventTo('r', { volatile: true })))
         await log.append([eventTo('r')])
         await until(() => log.first() > (positions[1] ?? 0))
@@ -580,11 +603,11 @@ export function describeEventLog(name: string, kind: LogKind): void {
         const revoked = (id: string, expiresAt: number): Entry => ({ kind: 'revocation', revocation: { id, jti: id, expiresAt } })
         const positions = positionsOf(await log.append([revoked('a', clock + 5), revoked('b', clock + 5)]))
         clock += 5
-        await log.append([revoked('a', clock + 5)])
+        const [third] = positionsOf(await log.append([revoked('a', clock + 5)]))
         await log.append(['a', 'b', 'c'].map((id) => ({ kind: 'revocation-lifted', id, expiredBy: clock }) as const))
         expect(log.revocations().map(({ entry }) => entry.revocation.id)).toEqual(['a'])
         expect(log.revocations(positions[1])).toHaveLength(1)
-        expect(log.revocations((positions[1] ?? 0) + 1)).toHaveLength(0)
+        expect(log.revocations(third)).toHaveLength(0)
       })
     })
 
@@ -626,7 +649,7 @@ export function describeEventLog(name: string, kind: LogKind): void {
         })
         const positions = [...positionsOf(await log.append([eventTo('r')])), ...positionsOf(await log.append([eventTo('r')]))]
         expect(followed).toEqual(positions)
-        expect(log.health()).toEqual({ appendable: true })
+        expect(log.health()).toMatchObject({ appendable: true })
         expect(failures.splice(0)).toMatchObject([{ message: 'the follower failed' }, { message: 'the follower failed' }])
       })
     })

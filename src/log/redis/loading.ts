@@ -1,0 +1,89 @@
+import type { Stored } from '../../core/entry.ts'
+import type { RetentionOptions } from '../retention.ts'
+import type { Connection } from './connection.ts'
+import { toList, toText } from './connection.ts'
+import { firstOf } from './enter.ts'
+import { toRows } from './following.ts'
+import type { LogKeys } from './keys.ts'
+import type { Link } from './link.ts'
+import { type Meta, readMeta } from './meta.ts'
+import { toStreamId } from './place.ts'
+import { Window } from './window.ts'
+import { decodeRevocationRow, decodeRow, type Followed, fromStream } from './wire.ts'
+
+const chunk = '1000'
+
+export interface LoadOptions extends RetentionOptions {
+  readonly directory: string
+  readonly shared?: boolean
+  readonly keys: LogKeys
+  readonly now: () => number
+  readonly onDamaged: (error: unknown) => void
+}
+
+/**
+ * What there is, as a new window: the last words first, then the entries. Words that change meanwhile are met again among the entries, which tell by their
+ * position what is newer.
+ */
+export async function loadWindow(link: Link, meta: Meta, options: LoadOptions): Promise<Window> {
+  const { directory, keys, onDamaged } = options
+  const first = await firstOf(link, keys, meta)
+  const window = await Window.open(directory, { head: 0, time: 0, first, kept: 0 }, options)
+  try {
+    await scan(link.commands, keys.members, async (rows) => {
+      const memberships = rows.flatMap(([key, row]) => {
+        const membership = decodeRow(row.toString())
+        return membership === undefined ? [] : [{ key, membership }]
+      })
+      await window.fillMemberships(memberships)
+    })
+    await scan(link.commands, keys.revocations, (rows) => window.fillRevocations(rows.flatMap(([, row]) => toRevocation(row, onDamaged))))
+    await fillEntries(link.commands, window, meta, first, options)
+    // What was removed in Redis while it was read may not stand here half.
+    const now = await readMeta(link.commands, keys)
+    await window.sweep(options.now(), onDamaged, now === undefined ? 0 : await firstOf(link, keys, now))
+    return window
+  } catch (error) {
+    await window.close()
+    throw error
+  }
+}
+
+async function fillEntries(connection: Connection, window: Window, meta: Meta, first: number, { keys, onDamaged }: LoadOptions): Promise<void> {
+  let start = toStreamId(first)
+  for (;;) {
+    const rows = toRows(await connection.call(['XRANGE', keys.log, start, '+', 'COUNT', chunk]))
+    const entries = rows.flatMap(({ id, fields }): readonly Followed[] => {
+      try {
+        return [fromStream(id, fields)]
+      } catch (error) {
+        onDamaged(error)
+        return []
+      }
+    })
+    await window.fill(entries, meta.last)
+    const last = rows.at(-1)
+    if (last === undefined || rows.length < Number(chunk)) break
+    start = `(${last.id}`
+  }
+  await window.moveHead(meta.last)
+}
+
+async function scan(connection: Connection, key: string, take: (rows: readonly (readonly [Buffer, Buffer])[]) => Promise<void>): Promise<void> {
+  let cursor = '0'
+  do {
+    const [next, items] = toList(await connection.call(['HSCAN', key, cursor, 'COUNT', chunk]))
+    const texts = toList(items).filter((item) => Buffer.isBuffer(item))
+    await take(texts.flatMap((name, index) => (index % 2 === 0 ? [[name, texts[index + 1] ?? Buffer.alloc(0)] as const] : [])))
+    cursor = toText(next)
+  } while (cursor !== '0')
+}
+
+function toRevocation(row: Buffer, onDamaged: (error: unknown) => void): readonly Stored[] {
+  try {
+    return [decodeRevocationRow(row)]
+  } catch (error) {
+    onDamaged(error)
+    return []
+  }
+}

@@ -1,0 +1,218 @@
+import { createHash } from 'node:crypto'
+import { placesInLua } from './place.ts'
+
+/** A script that Redis runs as one step. Each write that needs memory comes before those that do not, so that a full Redis refuses all of it. */
+export interface Script {
+  readonly text: string
+  readonly sha: string
+}
+
+function script(text: string): Script {
+  const whole = `${placesInLua}${text}`
+  return { text: whole, sha: createHash('sha1').update(whole).digest('hex') }
+}
+
+const clock = `
+local function now()
+  local time = redis.call('TIME')
+  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+`
+
+// Whoever writes has verified this epoch on this server, and nothing that it knows of may be missing.
+const refusal = `
+local function refusal(meta, log, epoch, server, known)
+  local found = redis.call('HMGET', meta, 'epoch', 'server', 'last')
+  if found[1] ~= epoch then return 'epoch' end
+  if found[2] ~= server then return 'server' end
+  if tonumber(found[3]) < tonumber(known) or redis.call('EXISTS', log) == 0 then return 'lost' end
+  return nil, tonumber(found[3])
+end
+`
+
+/**
+ * KEYS: meta, log, volatile, members, sessions, revocations, writer, then an id each.
+ * ARGV: epoch, server, known position, number of the group, clock or '', dedupe window in ms, how long the result is remembered in ms, and four of each
+ * entry: kind, body, a, b.
+ * Kinds: e event, v volatile event (a: index of the id, b: digest), m membership (a: field, b: row), s session-ended (a, b: range of fields),
+ * r revocation (a: id, b: as in a row), l lifted (a: id, b: only if it has expired by then, or ''), p all else; M and R with a position: m and r, only if nothing newer than that stands there.
+ * Answers ok and an outcome for each entry: s stored, d duplicate, c conflict, x superseded, with a position.
+ */
+export const appendScript = script(`${clock}${refusal}
+-- What stands after one revocation has taken the place of another of its id: what was refused stays refused.
+local function replaced(row, bounds, time)
+  local e, i = string.match(row or '', '^%d+:([^:]*):([^:]*):')
+  local expires, before = string.match(bounds, '^([^:]*):([^:]*)$')
+  if not e or tonumber(e) <= time then return bounds end
+  if tonumber(e) > tonumber(expires) then expires = e end
+  if i == '' or before == '' then before = '' elseif tonumber(i) > tonumber(before) then before = i end
+  return expires .. ':' .. before
+end
+-- A key of another kind fails here, before anything is written.
+redis.call('XLEN', KEYS[2]); redis.call('XLEN', KEYS[3]); redis.call('HLEN', KEYS[4]); redis.call('ZCARD', KEYS[5]); redis.call('HLEN', KEYS[6])
+local before = redis.call('GET', KEYS[7])
+if before then
+  local number, result = string.match(before, '^(%d+) (.*)$')
+  if number == ARGV[4] then
+    -- A write, so that WAIT has something to wait for.
+    redis.call('PEXPIRE', KEYS[7], ARGV[7])
+    return { 'ok', result }
+  end
+  if tonumber(number) > tonumber(ARGV[4]) then return { 'stale' } end
+end
+local refused, last = refusal(KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3])
+if refused then return { refused } end
+local ids = {}
+if #KEYS > 7 then ids = redis.call('MGET', unpack(KEYS, 8)) end
+local base = firstAt(ARGV[5] == '' and now() or tonumber(ARGV[5]))
+local window = tonumber(ARGV[6])
+local out = {}
+local stored = false
+for at = 8, #ARGV, 4 do
+  local kind, body, a, b = string.sub(ARGV[at], 1, 1), ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+  local older = tonumber(string.sub(ARGV[at], 2))
+  local position = math.max(base, last + 1)
+  local outcome = 's'
+  local index = (kind == 'e' or kind == 'v') and tonumber(a)
+  if index and ids[index] then
+    local first, digest = string.match(ids[index], '^(%d+):(.*)$')
+    if first and timeOf(position) - timeOf(tonumber(first)) < window then
+      outcome = digest == b and 'd' or 'c'
+      position = tonumber(first)
+    end
+  end
+  local row = (kind == 'm' or kind == 'M') and redis.call('HGET', KEYS[4], a) or (kind == 'r' or kind == 'R' or kind == 'l') and redis.call('HGET', KEYS[6], a)
+  local standing = older and row and tonumber(string.match(row, '^(%d+):'))
+  if standing and standing >= older then
+    outcome = 'x'
+    position = standing
+  end
+  if outcome == 's' then
+    last = position
+    stored = true
+    local id = toId(position)
+    if kind == 'v' then redis.call('XADD', KEYS[3], 'MAXLEN', '~', 10000, id, 'e', body)
+    elseif (kind == 'm' or kind == 'M') and row then redis.call('XADD', KEYS[2], id, 'e', body, 'w', row)
+    else redis.call('XADD', KEYS[2], id, 'e', body) end
+    if index then
+      ids[index] = format(position) .. ':' .. b
+      redis.call('SET', KEYS[7 + index], ids[index], 'PX', window)
+    elseif kind == 'm' or kind == 'M' then
+      redis.call('HSET', KEYS[4], a, format(position) .. ':' .. b)
+      if string.sub(a, 1, 8) == 'session:' then redis.call('ZADD', KEYS[5], 0, a) end
+    elseif kind == 's' then
+      for _, field in ipairs(redis.call('ZRANGEBYLEX', KEYS[5], '[' .. a, '(' .. b)) do
+        redis.call('HDEL', KEYS[4], field)
+        redis.call('ZREM', KEYS[5], field)
+      end
+    elseif kind == 'r' or kind == 'R' then redis.call('HSET', KEYS[6], a, format(position) .. ':' .. replaced(row, b, timeOf(position)) .. ':' .. body)
+    elseif kind == 'l' and row and (b == '' or tonumber(string.match(row, '^%d+:([^:]*):')) <= tonumber(b)) then redis.call('HDEL', KEYS[6], a) end
+  end
+  out[#out + 1] = outcome .. format(position)
+end
+if stored then redis.call('HSET', KEYS[1], 'last', format(last)) end
+local result = table.concat(out, ' ')
+redis.call('SET', KEYS[7], ARGV[4] .. ' ' .. result, 'PX', ARGV[7])
+return { 'ok', result }
+`)
+
+/**
+ * KEYS: meta, log, canary, writers. ARGV: epoch, server, known position, node, token, after how many ms a silent node is forgotten.
+ * Answers ok and the first kept position, when it is known.
+ */
+export const canaryScript = script(`${clock}${refusal}
+local refused = refusal(KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3])
+if refused then return { refused } end
+local time = now()
+redis.call('XADD', KEYS[3], 'MAXLEN', '~', 100, '*', 'token', ARGV[5])
+redis.call('HSET', KEYS[1], 'at', format(time))
+redis.call('HSET', KEYS[4], ARGV[4], format(time))
+local writers = redis.call('HGETALL', KEYS[4])
+for at = 1, #writers, 2 do
+  if time - tonumber(writers[at + 1]) > tonumber(ARGV[6]) then redis.call('HDEL', KEYS[4], writers[at]) end
+end
+return { 'ok', redis.call('HGET', KEYS[1], 'first') or '' }
+`)
+
+/**
+ * Everything before a position may go. KEYS: meta, log, volatile. ARGV: epoch, position, how long volatile events are kept in ms.
+ * Also when Redis is full, which is when it matters: then what is kept is found out by who asks, as there is no room to write it down.
+ */
+export const trimScript = script(`${clock}
+local found = redis.call('HMGET', KEYS[1], 'epoch', 'first', 'last')
+if found[1] ~= ARGV[1] then return { 'epoch' } end
+local first = tonumber(found[2] or '')
+local wanted = tonumber(ARGV[2])
+if not first then
+  local oldest = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
+  first = oldest and toPosition(oldest[1]) or tonumber(found[3]) + 1
+  if wanted <= first then redis.pcall('HSET', KEYS[1], 'first', format(first)) end
+end
+if wanted > first then
+  local failed = redis.pcall('HSET', KEYS[1], 'first', ARGV[2])
+  if type(failed) == 'table' and failed.err then redis.call('HDEL', KEYS[1], 'first') end
+  redis.call('XTRIM', KEYS[2], 'MINID', '~', toId(wanted))
+end
+redis.call('XTRIM', KEYS[3], 'MINID', '~', format(now() - tonumber(ARGV[3])))
+return { 'ok' }
+`)
+
+/**
+ * Begins another epoch, over the data that is there. KEYS: meta, log, canary, writers.
+ * ARGV: the epoch that it ends ('' for none), the new one, secret, id of a run, server, known position, clock or ''. Answers ok or raced.
+ */
+export const renewScript = script(`${clock}
+local found = redis.call('HMGET', KEYS[1], 'epoch', 'last', 'first')
+if (found[1] or '') ~= ARGV[1] then return { 'raced' } end
+local time = now()
+local place = firstAt(ARGV[7] == '' and time or tonumber(ARGV[7]))
+local last = math.max(tonumber(found[2] or '0'), tonumber(ARGV[6]))
+local newest = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]
+if newest then last = math.max(last, toPosition(newest[1])) end
+-- A log that is new begins at 0. In one that is not, what comes after is told from all that was lost.
+if last > 0 or ARGV[1] ~= '' then last = math.max(last, place) end
+redis.call('HSET', KEYS[1], 'format', '1', 'epoch', ARGV[2], 'secret', ARGV[3], 'runs', ARGV[4] .. ':0', 'server', ARGV[5], 'last', format(last),
+  'start', format(math.max(last, place)), 'at', format(time))
+if redis.call('EXISTS', KEYS[2]) == 0 then
+  redis.call('XADD', KEYS[2], last > 0 and toId(last) or '0-1', 'e', '')
+  redis.call('XTRIM', KEYS[2], 'MAXLEN', 0)
+  redis.call('HSET', KEYS[1], 'first', format(last + 1))
+elseif not found[3] then redis.call('HDEL', KEYS[1], 'first') end
+redis.call('DEL', KEYS[4])
+redis.call('XADD', KEYS[3], 'MAXLEN', '~', 100, '*', 'epoch', ARGV[2])
+return { 'ok' }
+`)
+
+/**
+ * The epoch goes on, on another server. KEYS: meta. ARGV: epoch, the server so far, this one, the runs so far, id of the new run. Answers ok or raced.
+ */
+export const adoptScript = script(`${clock}
+local found = redis.call('HMGET', KEYS[1], 'epoch', 'server', 'last')
+if found[1] ~= ARGV[1] or found[2] ~= ARGV[2] then return { 'raced' } end
+local runs = ARGV[4] .. ',' .. ARGV[5] .. ':' .. format(tonumber(found[3]) + 1)
+redis.call('HSET', KEYS[1], 'server', ARGV[3], 'runs', runs, 'at', format(now()))
+return { 'ok' }
+`)
+
+/**
+ * Whether this user may run all that the scripts run; without it one of them could end half-way. KEYS: one that nothing else uses.
+ * Errors of other kinds pass: they are met where they matter.
+ */
+export const permissionScript = script(`
+local key = KEYS[1]
+local function try(...)
+  local answer = redis.pcall(...)
+  if type(answer) ~= 'table' or not answer.err then return end
+  if string.find(answer.err, 'NOPERM', 1, true) or string.find(answer.err, "can't", 1, true) or string.find(answer.err, 'nknown', 1, true) then
+    error({ err = answer.err })
+  end
+end
+for _, command in ipairs({
+  { 'TIME' }, { 'EXISTS', key }, { 'DEL', key },
+  { 'HSET', key, 'a', 'b' }, { 'HGET', key, 'a' }, { 'HMGET', key, 'a' }, { 'HGETALL', key }, { 'HLEN', key }, { 'HDEL', key, 'a' },
+  { 'ZADD', key, 0, 'a' }, { 'ZCARD', key }, { 'ZRANGEBYLEX', key, '[a', '(b' }, { 'ZREM', key, 'a' },
+  { 'XADD', key, '*', 'a', 'b' }, { 'XLEN', key }, { 'XRANGE', key, '-', '+', 'COUNT', 1 }, { 'XREVRANGE', key, '+', '-', 'COUNT', 1 },
+  { 'XTRIM', key, 'MAXLEN', 0 }, { 'DEL', key }, { 'SET', key, 'a', 'PX', 1000 }, { 'GET', key }, { 'MGET', key }, { 'PEXPIRE', key, 1000 }, { 'DEL', key },
+}) do try(unpack(command)) end
+return 'ok'
+`)

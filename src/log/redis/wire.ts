@@ -1,0 +1,90 @@
+import { type Entry, type Membership, type Stored, toMembership } from '../../core/entry.ts'
+import type { Revocation } from '../../core/revocation.ts'
+import { BridgeError } from '../../errors.ts'
+import { type Prepared, prepare } from '../append.ts'
+import { membershipKey, membershipRange } from '../keys.ts'
+import { bodyOf, decodeBody, draftRecord } from '../record.ts'
+import { timeOf, toPosition, toStreamId } from './place.ts'
+
+// A membership in Redis: `<position>:<1 or 0>`, then `a`, when the authorization was given, `-` and its end, when somebody has allowed it.
+
+// A revocation: `<position>:<expires at>:<issued before, or nothing>:<body>`; the bounds are what came of all that took the place of each other.
+
+/** An entry as the append script takes it. */
+export interface Frame {
+  readonly prepared: Prepared
+  readonly kind: string
+  readonly body: Buffer
+  readonly a: string | Buffer
+  readonly b: string | Buffer
+}
+
+/** What was read from the stream. */
+export interface Followed {
+  readonly stored: Stored
+  /** As in `bodyOf`. */
+  readonly body: Buffer
+}
+
+/** `olderThan`: for what is put back after it was lost: only if nothing stands there that is as new. @throws BridgeError invalid_event */
+export function toFrame(entry: Entry, olderThan?: number): Frame {
+  const prepared = prepare(entry)
+  const frame = { prepared, body: bodyOf(prepared.draft ?? draftRecord(entry)) }
+  switch (entry.kind) {
+    case 'event':
+      return { ...frame, kind: entry.volatile ? 'v' : 'e', a: prepared.idKey ?? '', b: entry.digest ?? '' }
+    case 'membership': {
+      const kind = olderThan === undefined ? 'm' : `M${olderThan}`
+      return { ...frame, kind, a: membershipKey(entry.member, entry.room), b: encodeState(toMembership(entry, 0, 0)) }
+    }
+    case 'session-ended': {
+      const { start, end } = membershipRange(entry)
+      return { ...frame, kind: 's', a: start, b: end }
+    }
+    case 'revocation':
+      return { ...frame, kind: olderThan === undefined ? 'r' : `R${olderThan}`, a: entry.revocation.id, b: encodeBounds(entry.revocation) }
+    case 'revocation-lifted':
+      return { ...frame, kind: 'l', a: entry.id, b: String(entry.expiredBy ?? '') }
+    case 'disconnect':
+      return { ...frame, kind: 'p', a: '', b: '' }
+    default:
+      return entry satisfies never
+  }
+}
+
+/** The fields of one stream entry, one name and value after the other. @throws BridgeError log_damaged */
+export function fromStream(id: string, fields: readonly Buffer[]): Followed {
+  const position = toPosition(id)
+  const [, body = Buffer.alloc(0), name, row] = fields
+  const entry = decodeBody(body)
+  const was = name?.toString() === 'w' && row !== undefined ? decodeRow(row.toString()) : undefined
+  return { stored: { position, time: timeOf(position), entry, ...(was && { was }) }, body }
+}
+
+function encodeState({ present, authorized }: Membership): string {
+  return `${present ? 1 : 0}${authorized === undefined ? '' : `a${authorized.givenAt}-${authorized.until ?? ''}`}`
+}
+
+export function decodeRow(row: string): Membership | undefined {
+  const [, digits, present, givenAt, until] = /^(\d+):([01])(?:a(-?[\d.]+)-([\d.]*))?$/.exec(row) ?? []
+  if (digits === undefined) return undefined
+  const position = Number(digits)
+  const authorized = givenAt === undefined ? {} : { authorized: { givenAt: Number(givenAt), ...(until && { until: Number(until) }) } }
+  return { present: present === '1', position, time: timeOf(position), ...authorized }
+}
+
+function encodeBounds({ expiresAt, issuedBefore }: Revocation): string {
+  return `${expiresAt}:${issuedBefore ?? ''}`
+}
+
+/** @throws BridgeError log_damaged */
+export function decodeRevocationRow(row: Buffer): Stored {
+  const [head = '', position, expiresAt, bound] = /^(\d+):([\d.]+):([\d.]*):/.exec(row.toString('latin1')) ?? []
+  const { stored } = fromStream(toStreamId(Number(position)), [Buffer.from('e'), row.subarray(head.length)])
+  if (stored.entry.kind !== 'revocation') throw new BridgeError('log_damaged', 'a revocation in Redis is something else')
+  const { issuedBefore: _, ...revocation } = stored.entry.revocation
+  return {
+    ...stored,
+    entry: { ...stored.entry, revocation: { ...revocation, expiresAt: Number(expiresAt), ...(bound && { issuedBefore: Number(bound) }) } },
+  }
+}

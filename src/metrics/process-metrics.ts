@@ -1,0 +1,42 @@
+import { AggregatorRegistry, type MetricObjectWithValues, type MetricValue } from 'prom-client'
+
+/** The metrics of one process, as it hands them to another. */
+export type MetricsSnapshot = readonly MetricObjectWithValues<MetricValue<string>>[]
+
+const isOurs = ({ name }: { readonly name: string }): boolean => name.startsWith('sidecast_')
+
+/**
+ * The metrics of several processes as those of one bridge: what Sidecast counts is summed, what Node measures has the label `worker`.
+ * What a process that is gone has counted stays in the sum, so that no counter ever goes back.
+ */
+export class ProcessMetrics {
+  /** What was shown of each process last. */
+  readonly #shown = new Map<string, MetricsSnapshot>()
+  #retired: MetricsSnapshot = []
+
+  /** By the name of the process; one that does not answer is shown as before. @returns the text format of Prometheus */
+  async render(snapshots: ReadonlyMap<string, MetricsSnapshot>): Promise<string> {
+    for (const [worker, snapshot] of snapshots) this.#shown.set(worker, snapshot)
+    const labelled = [...this.#shown].map(([worker, snapshot]) => snapshot.map((metric) => (isOurs(metric) ? metric : withLabel(metric, worker))))
+    return aggregate([...labelled, this.#retired]).metrics()
+  }
+
+  /** A process is gone. */
+  async retire(worker: string): Promise<void> {
+    const last = this.#shown.get(worker)
+    this.#shown.delete(worker)
+    if (last === undefined) return
+    const counted = last.filter((metric) => isOurs(metric) && String(metric.type) !== 'gauge')
+    this.#retired = await aggregate([this.#retired, counted]).getMetricsAsJSON()
+  }
+}
+
+function withLabel(metric: MetricsSnapshot[number], worker: string): MetricsSnapshot[number] {
+  // Nothing is left to merge: the label keeps them apart.
+  return { ...metric, aggregator: 'sum', values: metric.values.map((value) => ({ ...value, labels: { ...value.labels, worker } })) }
+}
+
+function aggregate(snapshots: readonly MetricsSnapshot[]) {
+  // Typed by what has no values; it needs them (prom-client 15).
+  return AggregatorRegistry.aggregate(snapshots.map((snapshot) => [...snapshot]))
+}

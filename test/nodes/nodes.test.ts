@@ -1,0 +1,64 @@
+import { expect, test } from 'vitest'
+import { login, startTestBridge, type TestBridge } from '../support/bridge.ts'
+import { connectSession } from '../support/client.ts'
+import { startRedis } from '../support/redis.ts'
+
+/** Publishes until it is accepted: while Redis is away the bridge says 503. */
+async function publishAtLast(bridge: TestBridge, event: Readonly<Record<string, unknown>>): Promise<void> {
+  while ((await bridge.call('POST', '/v1/events', event)).status !== 202);
+}
+
+test('an event that one node accepts reaches the sessions of all, and what the backend says about rooms holds at all', async () => {
+  await using redis = await startRedis()
+  await using one = await startTestBridge({ REDIS_URL: redis.url })
+  await using other = await startTestBridge({ REDIS_URL: redis.url })
+  await using here = connectSession(one.publicUrl, { token: login('7', { rooms: ['team'] }) })
+  await using there = connectSession(other.publicUrl, { token: login('7', { rooms: ['team'] }) })
+  for (const session of [here, there]) await session.notice('sidecast:ready')
+  for (let count = 0; count < 20; count++) await (count % 2 ? one : other).publish({ event: `e${count}`, to: { rooms: ['team'] } })
+  const removed = await one.call('DELETE', '/v1/rooms/team/users/7')
+  expect(removed.status).toBeLessThan(300)
+  await other.publish({ event: 'secret', to: { rooms: ['team'] } })
+  await other.publish({ event: 'end', to: { all: true } })
+  for (const session of [here, there]) {
+    await session.until(() => session.received.at(-1)?.event === 'end')
+    expect(session.received.map(({ event }) => event)).toEqual([...Array.from({ length: 20 }, (_, count) => `e${count}`), 'end'])
+  }
+})
+
+test('a client goes on at another node where it was', async () => {
+  await using redis = await startRedis()
+  const one = await startTestBridge({ REDIS_URL: redis.url })
+  await using other = await startTestBridge({ REDIS_URL: redis.url })
+  await using session = connectSession(one.publicUrl, { token: login('7') })
+  await session.notice('sidecast:ready')
+  await one.publish({ event: 'first', to: { users: ['7'] } })
+  await session.event(1)
+  session.socket.io.reconnection(false)
+  await one[Symbol.asyncDispose]()
+  await session.closed()
+  await other.publish({ event: 'second', to: { users: ['7'] } })
+  // What a proxy in front of the nodes does.
+  Object.assign(session.socket.io, { uri: other.publicUrl })
+  session.socket.connect()
+  expect(await session.notice('sidecast:ready', 2)).toMatchObject({ data: { recovered: true } })
+  expect(session.received.map(({ event }) => event)).toEqual(['first', 'second'])
+})
+
+test('clients are told when Redis has lost what was accepted', async () => {
+  await using redis = await startRedis({ config: { appendonly: 'no' } })
+  await using bridge = await startTestBridge({ REDIS_URL: redis.url })
+  await using session = connectSession(bridge.publicUrl, { token: login('7') })
+  await session.notice('sidecast:ready')
+  await bridge.publish({ event: 'first', to: { users: ['7'] } })
+  await session.event(1)
+  await redis.kill()
+  expect(await bridge.call('POST', '/v1/events', { event: 'refused', to: { all: true } })).toMatchObject({
+    status: 503,
+    body: { code: 'log_unavailable' },
+  })
+  await redis.start()
+  expect(await session.notice('sidecast:ready', 2)).toMatchObject({ data: { recovered: false, reason: 'gap' } })
+  await publishAtLast(bridge, { event: 'second', to: { users: ['7'] } })
+  await session.until(() => session.received.some(({ event }) => event === 'second'))
+})
