@@ -23,6 +23,9 @@ const services = [
     find: () => problemOf('java', ['--list-modules'], /^jdk\.compiler@(1[1-9]|[2-9]\d)/m, 'java on PATH is not a JDK of version 11 or later'),
   },
   { name: 'RabbitMQ', packages: ['rabbitmq-server'], find: findRabbitMq },
+  // The sentinel is the same program, told so.
+  { name: 'Redis', packages: ['redis-server'], find: () => problemOf('redis-server', ['--version']) },
+  { name: 'openssl', packages: ['openssl'], find: () => problemOf('openssl', ['version']) },
   { name: 'amqp-publish', packages: ['amqp-tools'], find: () => problemOf('amqp-publish', ['--help']) },
   {
     name: 'php-amqplib',
@@ -161,7 +164,9 @@ function installServices() {
   const quiet = { DEBIAN_FRONTEND: 'noninteractive', NEEDRESTART_SUSPEND: '1' }
   const options = ['-qq', '-o', 'Dpkg::Use-Pty=0', '-o', 'DPkg::Lock::Timeout=300', '-o', 'Acquire::Retries=3']
   run('Fetching the list of Debian packages', 'apt-get', [...options, 'update'], quiet)
-  withoutStarting('rabbitmq-server', () => run(`Installing ${packages.join(', ')} (up to a few minutes)`, 'apt-get', [...options, ...apt], quiet))
+  withoutStarting(['rabbitmq-server', 'redis-server'], () =>
+    run(`Installing ${packages.join(', ')} (up to a few minutes)`, 'apt-get', [...options, ...apt], quiet),
+  )
 
   const still = missing.map(({ name, find }) => ({ name, problem: find() })).filter(({ problem }) => problem !== undefined)
   if (still.length > 0)
@@ -172,17 +177,19 @@ function installServices() {
  * Debian starts a server when it installs it, and at every boot. The tests start their own, so the machine's is left alone: one that
  * was there before goes on, and one that comes with the package is not started.
  */
-function withoutStarting(service, install) {
+function withoutStarting(services, install) {
   // Who has a policy decides what is started.
   const policy = '/usr/sbin/policy-rc.d'
-  if (existsSync(`/etc/init.d/${service}`) || existsSync(policy)) return install()
+  const absent = services.filter((service) => !existsSync(`/etc/init.d/${service}`))
+  if (absent.length === 0 || existsSync(policy)) return install()
   const remove = () => rmSync(policy, { force: true })
+  const names = absent.flatMap((service) => [`*" ${service} "*`, `*" ${service}.service "*`]).join(' | ')
   // 101 is "forbidden by policy" (invoke-rc.d(8)). All else may start.
-  writeFileSync(policy, `#!/bin/sh\ncase " $* " in *" ${service} "* | *" ${service}.service "*) exit 101 ;; esac\n`, { mode: 0o755, flag: 'wx' })
+  writeFileSync(policy, `#!/bin/sh\ncase " $* " in ${names}) exit 101 ;; esac\n`, { mode: 0o755, flag: 'wx' })
   process.once('exit', remove)
   install()
   remove()
-  spawnSync('update-rc.d', [service, 'disable'], { stdio: 'ignore' })
+  for (const service of absent) if (existsSync(`/etc/init.d/${service}`)) spawnSync('update-rc.d', [service, 'disable'], { stdio: 'ignore' })
 }
 
 const unknown = process.argv.slice(2).filter((argument) => argument !== '--services')

@@ -1,7 +1,13 @@
-import { expect, test } from 'vitest'
+import { afterAll, expect, test } from 'vitest'
 import { login, startTestBridge, type TestBridge } from '../support/bridge.ts'
 import { connectSession } from '../support/client.ts'
-import { startRedis } from '../support/redis.ts'
+import { sharedRedis, startRedis } from '../support/redis.ts'
+
+const redis = await sharedRedis()
+afterAll(() => redis.close())
+
+/** A Redis that other tests use too, under keys of this test. */
+const apart = (): Readonly<Record<string, string>> => ({ REDIS_URL: redis.url, REDIS_PREFIX: `test-${crypto.randomUUID()}` })
 
 /** Publishes until it is accepted: while Redis is away the bridge says 503. */
 async function publishAtLast(bridge: TestBridge, event: Readonly<Record<string, unknown>>): Promise<void> {
@@ -9,9 +15,9 @@ async function publishAtLast(bridge: TestBridge, event: Readonly<Record<string, 
 }
 
 test('an event that one node accepts reaches the sessions of all, and what the backend says about rooms holds at all', async () => {
-  await using redis = await startRedis()
-  await using one = await startTestBridge({ REDIS_URL: redis.url })
-  await using other = await startTestBridge({ REDIS_URL: redis.url })
+  const settings = apart()
+  await using one = await startTestBridge(settings)
+  await using other = await startTestBridge(settings)
   await using here = connectSession(one.publicUrl, { token: login('7', { rooms: ['team'] }) })
   await using there = connectSession(other.publicUrl, { token: login('7', { rooms: ['team'] }) })
   for (const session of [here, there]) await session.notice('sidecast:ready')
@@ -27,9 +33,9 @@ test('an event that one node accepts reaches the sessions of all, and what the b
 })
 
 test('a client goes on at another node where it was', async () => {
-  await using redis = await startRedis()
-  const one = await startTestBridge({ REDIS_URL: redis.url })
-  await using other = await startTestBridge({ REDIS_URL: redis.url })
+  const settings = apart()
+  const one = await startTestBridge(settings)
+  await using other = await startTestBridge(settings)
   await using session = connectSession(one.publicUrl, { token: login('7') })
   await session.notice('sidecast:ready')
   await one.publish({ event: 'first', to: { users: ['7'] } })
@@ -46,18 +52,18 @@ test('a client goes on at another node where it was', async () => {
 })
 
 test('clients are told when Redis has lost what was accepted', async () => {
-  await using redis = await startRedis({ config: { appendonly: 'no' } })
-  await using bridge = await startTestBridge({ REDIS_URL: redis.url })
+  await using own = await startRedis({ config: { appendonly: 'no' } })
+  await using bridge = await startTestBridge({ REDIS_URL: own.url })
   await using session = connectSession(bridge.publicUrl, { token: login('7') })
   await session.notice('sidecast:ready')
   await bridge.publish({ event: 'first', to: { users: ['7'] } })
   await session.event(1)
-  await redis.kill()
+  await own.kill()
   expect(await bridge.call('POST', '/v1/events', { event: 'refused', to: { all: true } })).toMatchObject({
     status: 503,
     body: { code: 'log_unavailable' },
   })
-  await redis.start()
+  await own.start()
   expect(await session.notice('sidecast:ready', 2)).toMatchObject({ data: { recovered: false, reason: 'gap' } })
   await publishAtLast(bridge, { event: 'second', to: { users: ['7'] } })
   await session.until(() => session.received.some(({ event }) => event === 'second'))

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { setTimeout as pause } from 'node:timers/promises'
 import type { Entry, Member, Membership, RevocationEntry, Stored } from '../../core/entry.ts'
 import type { Appended, EventLog, LogHealth, Reading } from '../../core/event-log.ts'
 import type { Stream } from '../../core/target.ts'
@@ -117,7 +118,7 @@ export class RedisLog implements EventLog {
           const code = error instanceof BridgeError ? error.code : 'log_unavailable'
           throw new BridgeError(code, reason, { cause: error })
         }
-        await new Promise((resolve) => setTimeout(resolve, delay))
+        await pause(delay)
       }
     }
   }
@@ -254,7 +255,8 @@ export class RedisLog implements EventLog {
         this.#leave(link?.failure ?? error)
       }
       if (this.#closed.signal.aborted) return
-      await this.#pause(delay)
+      // Ended early when the log is closed.
+      await pause(delay, undefined, { signal: this.#closed.signal }).catch(() => undefined)
       delay = Math.min(delay * 2, maxDelayMs)
     }
   }
@@ -266,16 +268,6 @@ export class RedisLog implements EventLog {
     this.#away = reason
     this.#appender.shut(reason)
     if (news && !this.#closed.signal.aborted) this.#report(new BridgeError('log_unavailable', reason, { cause: error }))
-  }
-
-  #pause(delayMs: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, delayMs)
-      this.#closed.signal.addEventListener('abort', () => {
-        clearTimeout(timer)
-        resolve()
-      })
-    })
   }
 
   /** Goes on where this node was, or begins anew with what there is. */
@@ -404,9 +396,10 @@ export class RedisLog implements EventLog {
   async #sendCanary(link: Link): Promise<void> {
     const token = `${this.#writer}.${++this.#canaries}`
     this.#canarySent.set(token, performance.now())
-    const { keys, args } = { keys: this.#keys, args: [this.#meta.epoch, this.#meta.server, String(this.#known), this.#writer, token] }
+    const { meta, log, canary, writers } = this.#keys
+    const args = [this.#meta.epoch, this.#meta.server, String(this.#known), this.#writer, token, String(forgetWriterMs)]
     try {
-      const answer = await link.commands.run(canaryScript, [keys.meta, keys.log, keys.canary, keys.writers], [...args, String(forgetWriterMs)])
+      const answer = await link.commands.run(canaryScript, [meta, log, canary, writers], args)
       const [status] = toList(answer).map(toText)
       if (status !== 'ok') link.end(new Error(`the log in Redis is not the one that this node knows (${status})`))
       await waitForReplicas(link, this.#options.waitReplicas)

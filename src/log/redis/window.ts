@@ -129,7 +129,11 @@ export class Window {
         return removal.entries.length < limit
       })
       if (!done) continue
-      this.#state = { ...this.#state, first: Math.max(this.#state.first, keepFrom) }
+      if (keepFrom > this.#state.first) {
+        const state = { ...this.#state, first: keepFrom }
+        await this.#write(reserveBytes, () => this.#store.tables.meta.put(stateKey, encodeState(state)))
+        this.#state = state
+      }
       return this.#state.first
     }
   }
