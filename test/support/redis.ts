@@ -10,6 +10,19 @@ import { freePorts } from './free-ports.ts'
 
 const run = promisify(execFile)
 
+// Those of a test that was ended in the middle must not outlive it.
+const running = new Set<ChildProcess>()
+process.on('exit', () => {
+  for (const child of running) child.kill('SIGKILL')
+})
+
+function launch(args: readonly string[]) {
+  const child = spawn('redis-server', args, { stdio: ['ignore', 'pipe', 'pipe'] })
+  running.add(child)
+  child.once('exit', () => running.delete(child))
+  return child
+}
+
 export interface RedisOptions {
   /** Lines of a configuration: name -> value. */
   readonly config?: Readonly<Record<string, string>>
@@ -73,7 +86,7 @@ export async function startRedis({ config = {}, tls = false, data }: RedisOption
 
   let child: ChildProcess | undefined
   const start = async (): Promise<void> => {
-    const started = spawn('redis-server', [file], { stdio: ['ignore', 'pipe', 'pipe'] })
+    const started = launch([file])
     child = started
     let said = ''
     for (const stream of [started.stdout, started.stderr]) stream.on('data', (chunk) => (said += chunk))
@@ -144,7 +157,7 @@ export async function startSentinel(master: TestRedis): Promise<{ readonly port:
     'sentinel failover-timeout mymaster 3000',
   ]
   await writeFile(file, lines.join('\n'))
-  const child = spawn('redis-server', [file, '--sentinel'], { stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = launch([file, '--sentinel'])
   child.stdout.resume()
   child.stderr.resume()
   for (let tries = 0; tries < 500; tries++) {
