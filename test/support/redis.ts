@@ -10,16 +10,14 @@ import { freePorts } from './free-ports.ts'
 
 const run = promisify(execFile)
 
-// Those of a test that was ended in the middle must not outlive it.
-const running = new Set<ChildProcess>()
-process.on('exit', () => {
-  for (const child of running) child.kill('SIGKILL')
-})
-
 function launch(args: readonly string[]) {
   const child = spawn('redis-server', args, { stdio: ['ignore', 'pipe', 'pipe'] })
-  running.add(child)
-  child.once('exit', () => running.delete(child))
+  // A test that was ended in the middle, by whatever, must not leave it behind: the shell reads until this process is gone.
+  const guard = spawn('sh', ['-c', `cat >/dev/null; kill -9 ${child.pid}`], { stdio: ['pipe', 'ignore', 'ignore'] })
+  child.once('exit', () => {
+    guard.kill('SIGKILL')
+    guard.stdin.destroy()
+  })
   return child
 }
 
