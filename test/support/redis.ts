@@ -10,6 +10,17 @@ import { freePorts } from './free-ports.ts'
 
 const run = promisify(execFile)
 
+function launch(args: readonly string[]) {
+  const child = spawn('redis-server', args, { stdio: ['ignore', 'pipe', 'pipe'] })
+  // A test that was ended in the middle, by whatever, must not leave it behind: the shell reads until this process is gone.
+  const guard = spawn('sh', ['-c', `cat >/dev/null; kill -9 ${child.pid}`], { stdio: ['pipe', 'ignore', 'ignore'] })
+  child.once('exit', () => {
+    guard.kill('SIGKILL')
+    guard.stdin.destroy()
+  })
+  return child
+}
+
 export interface RedisOptions {
   /** Lines of a configuration: name -> value. */
   readonly config?: Readonly<Record<string, string>>
@@ -73,7 +84,7 @@ export async function startRedis({ config = {}, tls = false, data }: RedisOption
 
   let child: ChildProcess | undefined
   const start = async (): Promise<void> => {
-    const started = spawn('redis-server', [file], { stdio: ['ignore', 'pipe', 'pipe'] })
+    const started = launch([file])
     child = started
     let said = ''
     for (const stream of [started.stdout, started.stderr]) stream.on('data', (chunk) => (said += chunk))
@@ -144,7 +155,7 @@ export async function startSentinel(master: TestRedis): Promise<{ readonly port:
     'sentinel failover-timeout mymaster 3000',
   ]
   await writeFile(file, lines.join('\n'))
-  const child = spawn('redis-server', [file, '--sentinel'], { stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = launch([file, '--sentinel'])
   child.stdout.resume()
   child.stderr.resume()
   for (let tries = 0; tries < 500; tries++) {
