@@ -140,6 +140,9 @@ export class Delivery {
   /** The log has lost entries, or this process has missed some: everybody comes back, and is told so by its offset. */
   startOver(): void {
     for (const session of [...this.presence.all()]) session.connection.close('transport')
+    this.revocations.reload()
+    this.#observer.revocationsInForce(this.revocations.size)
+    this.#position = this.#log.head()
     this.#departed.clear()
     for (const session of this.#log.sessionsWithMemberships()) this.#departed.set(session, this.#now())
   }

@@ -12,13 +12,20 @@ export class Revocations {
   /** By the most telling field that each has; ids are those of tokens and logins, so few have the same. */
   readonly #byKey = new Map<string, Map<string, Revocation>>()
   /** All up to this position are in the index. */
-  #position: number
+  #position = 0
 
   constructor(log: EventLog, now: () => number) {
     this.#log = log
     this.#now = now
-    this.#position = log.head()
-    for (const stored of log.revocations()) this.#put(stored)
+    this.reload()
+  }
+
+  /** Takes everything from the log anew: what was known is not what it says now. */
+  reload(): void {
+    this.#byId.clear()
+    this.#byKey.clear()
+    this.#position = this.#log.head()
+    for (const stored of this.#log.revocations()) this.#put(stored)
   }
 
   get size(): number {

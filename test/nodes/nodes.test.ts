@@ -51,13 +51,15 @@ test('a client goes on at another node where it was', async () => {
   expect(session.received.map(({ event }) => event)).toEqual(['first', 'second'])
 })
 
-test('clients are told when Redis has lost what was accepted', async () => {
+test('clients are told when Redis has lost what was accepted; a revocation outlives that', async () => {
   await using own = await startRedis({ config: { appendonly: 'no' } })
   await using bridge = await startTestBridge({ REDIS_URL: own.url })
   await using session = connectSession(bridge.publicUrl, { token: login('7') })
   await session.notice('sidecast:ready')
   await bridge.publish({ event: 'first', to: { users: ['7'] } })
   await session.event(1)
+  const stolen = login('9')
+  expect(await bridge.call('POST', '/v1/revocations', { user: '9' })).toMatchObject({ status: 202 })
   await own.kill()
   expect(await bridge.call('POST', '/v1/events', { event: 'refused', to: { all: true } })).toMatchObject({
     status: 503,
@@ -67,4 +69,11 @@ test('clients are told when Redis has lost what was accepted', async () => {
   expect(await session.notice('sidecast:ready', 2)).toMatchObject({ data: { recovered: false, reason: 'gap' } })
   await publishAtLast(bridge, { event: 'second', to: { users: ['7'] } })
   await session.until(() => session.received.some(({ event }) => event === 'second'))
+  // Also for a node that knows of nothing but what is in Redis now.
+  await using another = await startTestBridge({ REDIS_URL: own.url })
+  for (const { publicUrl } of [bridge, another]) {
+    await using refused = connectSession(publicUrl, { token: stolen })
+    expect(await refused.refused()).toMatchObject({ code: 'token_revoked' })
+  }
+  expect(await another.call('GET', '/v1/revocations')).toMatchObject({ body: { revocations: [{ user: '9' }] } })
 })
