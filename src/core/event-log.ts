@@ -74,6 +74,12 @@ export interface EventLog {
    */
   positionOf(offset: string): number | undefined
 
+  /**
+   * To be asked about what a client brings, before `positionOf` decides: resolves to true when the log shows everything that was accepted when this was called,
+   * also by other processes, or the offset is known already; to false when that cannot be made sure of in time. Never rejects.
+   */
+  catchUp(offset: string): Promise<boolean>
+
   /** The entries of the streams after a position, at most `limit`. `gap` when `after` is older than what is kept or lies ahead of the log. */
   read(after: number, streams: readonly Stream[], limit: number): Reading
 

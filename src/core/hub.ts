@@ -255,6 +255,11 @@ export class Hub {
     return this.#delivery.peers
   }
 
+  /** Whether `planResume` knows all that it has to know about an offset: see `EventLog.catchUp`. */
+  catchUp(offset: string): Promise<boolean> {
+    return this.#log.catchUp(offset)
+  }
+
   /** Whether a session can go on after `offset`. To be asked just before the client is told so. */
   planResume(user: string, session: string | undefined, offset: string): ResumePlan {
     return planResume(this.#log, user, session, offset)
@@ -390,8 +395,10 @@ export class Hub {
   }
 
   #toRevocation(request: RevocationRequest): RevocationEntry {
-    const sessions = request.user === undefined ? [] : [...this.#delivery.presence.ofUser(request.user)]
-    const issued = sessions.flatMap(({ identity: { iat } }) => iat ?? [])
+    const { presence, peers } = this.#delivery
+    const here = request.user === undefined ? [] : [...presence.ofUser(request.user)].map(({ identity }) => identity)
+    const elsewhere = request.user === undefined ? [] : peers.ofUser(request.user).map(({ token }) => token)
+    const issued = [...here, ...elsewhere].flatMap(({ iat }) => iat ?? [])
     const { revocationAgeMs: ageMs, now } = this.#options
     return { kind: 'revocation', revocation: toRevocation(request, { now: now(), ageMs, issued }) }
   }

@@ -49,6 +49,12 @@ export function createHandshake(options: HandshakeOptions) {
     const address = options.addressOf(socket)
     const answered = admit(socket, address, options).then(
       (admission) => {
+        if (admission === undefined) {
+          // Without a word: the stock client stays away after a refusal, and comes back, here or elsewhere, when a connection ends.
+          options.observer.handshakeRefused('unavailable')
+          socket.conn.close()
+          return
+        }
         socket.data = admission
         next()
       },
@@ -76,7 +82,8 @@ export function createHandshake(options: HandshakeOptions) {
   }
 }
 
-async function admit(socket: Socket, address: string, options: HandshakeOptions): Promise<Admission> {
+/** Undefined: this process does not get to know whether the session can go on. */
+async function admit(socket: Socket, address: string, options: HandshakeOptions): Promise<Admission | undefined> {
   const { hub, pids, observer, limits } = options
   const { handshake } = socket
   const token = readToken(handshake, options.tokenSources)
@@ -87,6 +94,8 @@ async function admit(socket: Socket, address: string, options: HandshakeOptions)
   const limited = limits.refusalOfLogin(address)
   if (limited !== undefined) throw limited
   const identity = await options.login({ ...(token === undefined ? {} : { token }), forwarded, address })
+  // Another node may have got further: one that is behind would tell the client that it has missed something, and send it what it has seen.
+  if (typeof offset === 'string' && !(await hub.catchUp(offset))) return undefined
   if (options.draining()) throw new BridgeError('draining')
 
   // From here on in one turn, up to and with the connection step: what is decided now still holds then.

@@ -23,6 +23,8 @@ export interface LogLink {
   append(entries: readonly Entry[]): Promise<readonly Appended[]>
   /** Every entry, in order, when it can be read from the file. */
   follow(onEntries: (entries: readonly Stored[]) => void): void
+  /** As `EventLog.catchUp`; when it resolves, what the writer has found can be read from the file. */
+  catchUp(offset: string): Promise<boolean>
 }
 
 /**
@@ -90,6 +92,13 @@ export class SharedLog implements EventLog {
 
   positionOf(offset: string): number | undefined {
     return this.#runs.positionOf(offset, this.#state.head)
+  }
+
+  async catchUp(offset: string): Promise<boolean> {
+    if (this.positionOf(offset) !== undefined) return true
+    const caughtUp = await this.#link.catchUp(offset)
+    this.renew()
+    return caughtUp
   }
 
   read(after: number, streams: readonly Stream[], limit: number): Reading {

@@ -32,10 +32,11 @@ export function withBroadcast(log: EventLog, others: LogFollower): EventLog {
     first: () => log.first(),
     offsetOf: (position) => log.offsetOf(position),
     positionOf: (offset) => log.positionOf(offset),
+    catchUp: (offset) => log.catchUp(offset),
     read: (after, streams, limit) => log.read(after, streams, limit),
     memberships: (member) => log.memberships(member),
     sessionsWithMemberships: () => log.sessionsWithMemberships(),
-    revocations: () => log.revocations(),
+    revocations: (after) => log.revocations(after),
     health: () => log.health(),
     close: () => log.close(),
   }

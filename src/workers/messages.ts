@@ -19,6 +19,7 @@ export interface WorkerStart {
 export type ToWorker =
   | { readonly kind: 'appended'; readonly request: number; readonly appended: readonly Appended[] }
   | { readonly kind: 'not-appended'; readonly request: number; readonly code: ErrorCode; readonly message: string }
+  | { readonly kind: 'caught-up'; readonly request: number; readonly caughtUp: boolean }
   | { readonly kind: 'presence'; readonly node: string; readonly changes: readonly PresenceChange[] }
   | { readonly kind: 'gone'; readonly node: string }
   /** Another one has begun: what comes from now on is of its offsets. */
@@ -34,6 +35,8 @@ export type ToWorker =
 export type ToParent =
   | { readonly kind: 'ready' }
   | { readonly kind: 'append'; readonly request: number; readonly entries: readonly Entry[] }
+  /** See `EventLog.catchUp`; answered with `caught-up`. */
+  | { readonly kind: 'catch-up'; readonly request: number; readonly offset: string }
   | { readonly kind: 'presence'; readonly changes: readonly PresenceChange[] }
   | { readonly kind: 'metrics'; readonly metrics: MetricsSnapshot }
   /** Answers a beat. `connections`: how many there are. */

@@ -20,6 +20,7 @@ export class ParentLink implements LogLink, PeerLink, ChannelListener<ToWorker> 
   readonly #channel: Channel<ToWorker, ToParent>
   readonly #waiting = new Map<number, Waiting>()
   readonly #onOrder: (order: Order) => void
+  readonly #behind = new Map<number, (caughtUp: boolean) => void>()
   #requests = 0
   #onEntries: ((entries: readonly Stored[]) => void) | undefined
   #peers: PeerListener | undefined
@@ -39,6 +40,14 @@ export class ParentLink implements LogLink, PeerLink, ChannelListener<ToWorker> 
       const request = ++this.#requests
       this.#waiting.set(request, { resolve, reject })
       this.tell({ kind: 'append', request, entries })
+    })
+  }
+
+  catchUp(offset: string): Promise<boolean> {
+    return new Promise((resolve) => {
+      const request = ++this.#requests
+      this.#behind.set(request, resolve)
+      this.tell({ kind: 'catch-up', request, offset })
     })
   }
 
@@ -62,6 +71,10 @@ export class ParentLink implements LogLink, PeerLink, ChannelListener<ToWorker> 
         return
       case 'not-appended':
         this.#take(message.request)?.reject(new BridgeError(message.code, message.message))
+        return
+      case 'caught-up':
+        this.#behind.get(message.request)?.(message.caughtUp)
+        this.#behind.delete(message.request)
         return
       case 'presence':
         this.#peers?.changed(message.node, message.changes)

@@ -24,6 +24,7 @@ export async function startParent(config: Config, logger: Logger, { args, cwd }:
       sources: { args, cwd },
       share: () => log.share(),
       append: (entries) => log.append(entries),
+      catchUp: (offset) => log.catchUp(offset),
       peers: () => hub.peers,
       ownMetrics: () => metrics.snapshot(),
       onStarted: (worker) => logger.info({ worker }, 'a worker is up'),

@@ -23,6 +23,8 @@ const maxStartBeats = 60
 export interface WorkerProcessOptions {
   readonly start: WorkerStart
   append(entries: readonly Entry[]): Promise<readonly Appended[]>
+  /** See `EventLog.catchUp`. Resolves when the worker has been told what was found. */
+  catchUp(offset: string): Promise<boolean>
   onReady(): void
   onPresence(changes: readonly PresenceChange[]): void
   onMetrics(metrics: MetricsSnapshot): void
@@ -131,6 +133,11 @@ export class WorkerProcess {
       case 'append':
         this.#append(message.request, message.entries)
         return
+      case 'catch-up': {
+        const { request, offset } = message
+        void this.#options.catchUp(offset).then((caughtUp) => this.tell({ kind: 'caught-up', request, caughtUp }))
+        return
+      }
       case 'presence':
         this.#options.onPresence(message.changes)
         return

@@ -33,6 +33,8 @@ export interface WorkersOptions {
   /** The log as it is now. */
   readonly share: () => LogShare
   readonly append: (entries: readonly Entry[]) => Promise<readonly Appended[]>
+  /** See `EventLog.catchUp`. */
+  readonly catchUp: (offset: string) => Promise<boolean>
   /** Who is connected, as the hub of the parent knows it. */
   readonly peers: () => Peers
   readonly ownMetrics: () => Promise<MetricsSnapshot>
@@ -169,6 +171,11 @@ export class Workers implements PeerLink {
     const process = new WorkerProcess({
       start: { number, sources: this.#options.sources, share: this.#options.share() },
       append: (entries) => this.#options.append(entries),
+      catchUp: async (offset) => {
+        const caughtUp = await this.#options.catchUp(offset)
+        this.#tellRuns()
+        return caughtUp
+      },
       onReady: () => {
         this.#options.onStarted(number)
         first?.up()

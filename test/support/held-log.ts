@@ -41,6 +41,7 @@ export class HeldLog implements EventLog {
   first: EventLog['first'] = () => this.#log.first()
   offsetOf: EventLog['offsetOf'] = (position) => this.#log.offsetOf(position)
   positionOf: EventLog['positionOf'] = (offset) => this.#log.positionOf(offset)
+  catchUp: EventLog['catchUp'] = (offset) => this.#log.catchUp(offset)
   read: EventLog['read'] = (after, streams, limit) => this.#log.read(after, streams, limit)
   memberships: EventLog['memberships'] = (member) => this.#log.memberships(member)
   sessionsWithMemberships: EventLog['sessionsWithMemberships'] = () => this.#log.sessionsWithMemberships()

@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import { BridgeError } from '../../errors.ts'
 import type { Runs } from '../runs.ts'
 import { toList, toText } from './connection.ts'
@@ -26,8 +27,12 @@ export interface EnterOptions {
   readonly clock?: (() => number) | undefined
 }
 
-// More than the nodes that can be faster.
-const maxTries = 100
+// More than the nodes that can be faster, and the looks at what they have done.
+const maxTries = 200
+// How long a node that has just started lets those go first that were there before the server was another one: they know what nobody else can know. Longer
+// than they wait before they try again.
+const witnessMs = 2000
+const lookMs = 50
 
 /**
  * Looks whether the data is what it was, each time when there is a new connection, and begins another epoch when something that was accepted may be gone:
@@ -55,6 +60,7 @@ export async function enter(link: Link, standing: Standing | undefined, options:
     ]
     await commands.run(renewScript, [keys.meta, keys.log, keys.canary, keys.writers], args)
   }
+  const witnessedUntil = performance.now() + witnessMs
   for (let tries = 0; tries < maxTries; tries++) {
     const meta = await readMeta(commands, keys)
     if (meta === undefined) {
@@ -68,7 +74,8 @@ export async function enter(link: Link, standing: Standing | undefined, options:
         : standing.epoch === meta.epoch
           ? !isWhole(meta, standing) || (verdict === 'promoted' && !options.guarded)
           : standing.known > meta.start
-    if (lost) await renew(meta.epoch)
+    if (lost && standing === undefined && performance.now() < witnessedUntil) await pause(lookMs)
+    else if (lost) await renew(meta.epoch)
     else if (verdict === 'same') return meta
     else {
       const first = await firstOf(link, keys, meta)

@@ -15,6 +15,7 @@ import { enter, firstOf, type Standing } from './enter.ts'
 import { explain, Refused } from './failure.ts'
 import { type Batch, type Cursor, cursorAt, readBatch } from './following.ts'
 import { type LogKeys, logKeys } from './keys.ts'
+import { Laggards } from './laggards.ts'
 import { Link } from './link.ts'
 import { loadWindow } from './loading.ts'
 import { type Meta, readMeta, runsOf } from './meta.ts'
@@ -87,6 +88,10 @@ export class RedisLog implements EventLog {
   /** When the newest canary that came back was sent, by the clock of `performance`. */
   #canarySentAt = 0
   #canarySent = new Map<string, number>()
+  /** When the last one was sent of those that came back. */
+  #cameBackAt = 0
+  readonly #laggards = new Laggards()
+  #probing = false
 
   /** Resolves when the window shows all that there is. @throws BridgeError log_unavailable, log_foreign, log_read_only */
   static async open(options: RedisLogOptions): Promise<RedisLog> {
@@ -170,6 +175,11 @@ export class RedisLog implements EventLog {
 
   positionOf(offset: string): number | undefined {
     return this.#runs.positionOf(offset, this.head())
+  }
+
+  async catchUp(offset: string): Promise<boolean> {
+    if (this.positionOf(offset) !== undefined) return true
+    return this.#laggards.wait(() => this.#probeSoon())
   }
 
   read(after: number, streams: readonly Stream[], limit: number): Reading {
@@ -369,7 +379,10 @@ export class RedisLog implements EventLog {
       if (sentAt === undefined) continue
       this.#canarySent.delete(token)
       this.#canarySentAt = Math.max(this.#canarySentAt, sentAt)
+      this.#cameBackAt = sentAt
     }
+    // What is in front of the canary may not be here yet when there was too much for one reading.
+    if (!batch.full) this.#laggards.release(this.#cameBackAt)
   }
 
   /** A node that is far behind may find that what it wanted to read next is gone already. */
@@ -386,6 +399,20 @@ export class RedisLog implements EventLog {
       // The entries are stored, whatever the follower makes of them.
       this.#report(error)
     }
+  }
+
+  /** One at a time: whoever comes meanwhile shares the next. */
+  #probeSoon(): void {
+    const link = this.#link
+    if (this.#probing || link === undefined) return
+    this.#probing = true
+    const probe = async (): Promise<void> => {
+      const at = performance.now()
+      await this.#sendCanary(link)
+      this.#probing = false
+      if (this.#laggards.newestAt > at) this.#probeSoon()
+    }
+    probe().catch((error: unknown) => this.#report(error))
   }
 
   #sendCanarySoon(link: Link): void {
