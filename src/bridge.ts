@@ -1,6 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
+import { setTimeout } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { parse } from 'yaml'
 import { AmqpIngress } from './amqp/ingress.ts'
@@ -37,7 +38,7 @@ export interface Bridge {
   readonly privateUrl: string
   /** Where the listeners listen, as address:port; 0.0.0.0 and [::] are all addresses of the machine. */
   readonly bound: { readonly public: string; readonly private: string }
-  /** Readiness off, clients sent elsewhere over the drain period, requests finished, the log closed. Resolves when all is released; may be called again. */
+  /** Readiness off, a lead for load balancers, clients sent elsewhere over the drain period, requests finished, the log closed. May be called again. */
   stop(): Promise<void>
 }
 
@@ -153,6 +154,8 @@ interface IngressParts {
 export async function startIngresses(surroundings: Surroundings, { log, hub, metrics, shownMetrics, checks }: IngressParts): Promise<Ingresses> {
   const { config, logger, releasers, onFailure } = surroundings
   let started = false
+  // leaving: not ready any more, so that nobody new is sent here; whoever comes all the same is served until it drains.
+  let leaving = false
   let draining = false
   const openapiText = await readFile(new URL('../openapi.yaml', import.meta.url), 'utf8')
   const openapi: object = parse(openapiText)
@@ -181,7 +184,7 @@ export async function startIngresses(surroundings: Surroundings, { log, hub, met
       ...(amqp === undefined ? [] : [amqp.check()]),
       ...callers.checks(),
       ...checks(),
-      { name: 'not_draining', ...(draining ? { failure: 'the bridge is shutting down' } : {}) },
+      { name: 'not_draining', ...(leaving ? { failure: 'the bridge is shutting down' } : {}) },
     ]
   }
   const ingress: Server = createServer(
@@ -214,6 +217,8 @@ export async function startIngresses(surroundings: Surroundings, { log, hub, met
       started = true
       let stopping: Promise<void> | undefined
       const stop = async (): Promise<void> => {
+        leaving = true
+        if (config.drainLeadMs > 0) await setTimeout(config.drainLeadMs)
         draining = true
         // First: what stays in the queue now is for whoever consumes next, or for this node when it is back.
         await amqp?.close()

@@ -101,6 +101,7 @@ describe('what is in force', () => {
         metricsKey: false,
       },
       log: { directory: '/srv/data', durability: 'disk', retentionAgeMs: 300_000, retentionEvents: 1_000_000, dedupeWindowMs: 300_000 },
+      drainLeadMs: 0,
       drainPeriodMs: 5000,
       workers: 1,
       logLevel: 'info',
@@ -450,7 +451,7 @@ describe('what is wrong', () => {
     [['--jwt-issuer='], 'SIDECAST_JWT_ISSUER (flag --jwt-issuer): is empty'],
     [['--jwt-issuer', 'a', '--jwt-issuer', 'b'], 'SIDECAST_JWT_ISSUER (flag --jwt-issuer): is given twice'],
     [['word'], 'the command line: the argument "word" stands alone'],
-    [['--jwt-preset', 'x'], 'SIDECAST_JWT_PRESET (flag --jwt-preset): is not supported by this version'],
+    [['--jwt-preset', 'x'], 'SIDECAST_JWT_PRESET (flag --jwt-preset): must be one of'],
   ])('the flags %j are refused', (args, problem) => {
     expect(problems({}, { args })).toEqual([expect.stringContaining(problem)])
   })

@@ -111,6 +111,7 @@ export interface Config {
     readonly prefix: string
     readonly waitReplicas: number
   }
+  readonly drainLeadMs: number
   readonly drainPeriodMs: number
   readonly logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent'
 }
@@ -170,6 +171,7 @@ export function loadConfig(sources: ConfigSources): Config {
       dedupeWindowMs: values.DEDUPE_WINDOW,
     },
     workers: values.WORKERS,
+    drainLeadMs: values.DRAIN_LEAD,
     drainPeriodMs: values.DRAIN_PERIOD,
     logLevel: values.LOG_LEVEL,
   }

@@ -322,9 +322,14 @@ const groups = {
       .transform(by(parseWorkers))
       .prefault('1')
       .describe('How many processes serve the browsers: `1` to `64`, or `auto` for one per core. `1`: everything in one process.'),
+    DRAIN_LEAD: duration('0s', longestTimer)
+      .prefault('0s')
+      .describe(
+        'On shutdown, how long `/readyz` fails before anything else changes: what a load balancer needs to notice, some of its health checks.',
+      ),
     DRAIN_PERIOD: duration('0s', longestTimer)
       .prefault('5s')
-      .describe('On shutdown, clients are closed spread over this time, so that they do not all come back at once.'),
+      .describe('On shutdown, after `SIDECAST_DRAIN_LEAD`, clients are closed spread over this time, so that they do not all come back at once.'),
     LOG_LEVEL: choice(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'])
       .prefault('info')
       .describe('`trace`, `debug`, `info`, `warn`, `error`, `fatal` or `silent`.'),

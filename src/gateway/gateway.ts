@@ -18,6 +18,7 @@ import { encodeFrame, type Frame } from './frame.ts'
 import { type Admission, createHandshake, type HandshakeOptions } from './handshake.ts'
 import { type LimitOptions, Limits } from './limits.ts'
 import { answerRequests } from './requests.ts'
+import { spread } from './spread.ts'
 import { forgetRequest } from './token-source.ts'
 import { Turns } from './turns.ts'
 
@@ -32,6 +33,9 @@ const maxLoggedOrigin = 200
 
 /** How often it is looked who has come to the end of a token: a token of five seconds has a notice that is worth having. */
 const sweepMs = 250
+
+/** What is due within so long is done at once: a timer for each of thousands is no more exact. */
+const drainStepMs = 10
 
 /** How many newcomers may wait for their turn: what comes on top would wait for longer than its client does. */
 const maxWaiting = 300
@@ -171,10 +175,13 @@ export class Gateway {
   async drain(periodMs: number): Promise<void> {
     this.#draining = true
     const sessions = [...this.#options.hub.sessions()]
-    const steps = Math.max(1, Math.min(sessions.length, Math.ceil(periodMs / 50)))
-    for (let step = 0; step < steps; step++) {
-      for (let index = step; index < sessions.length; index += steps) sessions[index]?.connection.close('draining')
-      if (step + 1 < steps) await setTimeout(periodMs / steps)
+    const moments = spread(sessions.length, periodMs, Math.random)
+    const leaving = sessions.map((session, index) => ({ session, at: moments[index] ?? 0 })).sort((one, other) => one.at - other.at)
+    const startedAt = performance.now()
+    for (const { session, at } of leaving) {
+      const aheadMs = at - (performance.now() - startedAt)
+      if (aheadMs >= drainStepMs) await setTimeout(aheadMs)
+      session.connection.close('draining')
     }
   }
 

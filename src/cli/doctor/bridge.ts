@@ -80,7 +80,7 @@ function pollingUrl(publicUrl: string, sid?: string): URL {
 export async function checkSticky({ publicUrl }: Addresses): Promise<Finding> {
   try {
     const opened = await (await fetch(pollingUrl(publicUrl), { signal: AbortSignal.timeout(timeoutMs) })).text()
-    const [, sid] = /"sid":"([\w-]+)"/.exec(opened) ?? []
+    const [, sid] = /"sid":"([\w.-]+)"/.exec(opened) ?? []
     if (sid === undefined)
       return problem(`no connection by long-polling: ${opened.slice(0, 200)}`, 'let the proxy pass /socket.io/ with its query to the public listener')
     for (let attempt = 0; attempt < stickyTries; attempt++) {
