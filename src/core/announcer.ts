@@ -30,6 +30,11 @@ export class Announcer implements PresenceObserver {
     this.#put(session, { kind: 'closed' })
   }
 
+  /** Told as a whole: the others take it in place of what they know. */
+  tokenChanged(session: Session): void {
+    this.#put(session, { kind: 'opened', session })
+  }
+
   roomChanged(session: Session, room: string, entered: boolean): void {
     const pending = this.#pending.get(session.id)
     if (pending === undefined) this.#put(session, { kind: 'rooms', rooms: new Map([[room, entered]]) })
@@ -93,7 +98,9 @@ export class Announcer implements PresenceObserver {
   }
 
   #toOpened(session: Session): PresenceChange {
-    const told: PeerSession = { ...toSessionInfo(session), user: session.identity.user, attachedAt: session.attachedAt }
+    const { user, iat, jti, sid } = session.identity
+    const token = { ...(iat !== undefined && { iat }), ...(jti !== undefined && { jti }), ...(sid !== undefined && { sid }) }
+    const told: PeerSession = { ...toSessionInfo(session), user, token, attachedAt: session.attachedAt }
     this.#told.set(session, { transport: told.transport, expiresAt: told.expiresAt })
     return { kind: 'opened', session: told }
   }

@@ -9,7 +9,7 @@ import type { Observer } from './observer.ts'
 import { isNewer, type PeerLink, type PeerSession, Peers, type PresenceChange } from './peers.ts'
 import { Presence } from './presence.ts'
 import { readMissed, roomsLostSince } from './resume.ts'
-import { isNamed, isRevoked } from './revocation.ts'
+import { endsSession } from './revocation.ts'
 import { Revocations } from './revocations.ts'
 import type { RoomChange, Session } from './session.ts'
 
@@ -346,7 +346,9 @@ export class Delivery {
       session.connection.close('revoked')
       ended++
     }
-    return ended
+    const elsewhere = this.peers.endRevoked(stored)
+    this.#depart(elsewhere)
+    return ended + elsewhere.length
   }
 
   #isConnected(session: string): boolean {
@@ -388,11 +390,8 @@ export class Delivery {
   }
 }
 
-/** Whether a session ends with a revocation. One that was there when it was stored has an older token, whatever the clock of the issuer made of `iat`. */
 function isEnded({ identity, attachedAt }: Session, { position, time, entry: { revocation } }: Stored<RevocationEntry>): boolean {
-  const concernsAllUntilNow = revocation.issuedBefore !== undefined && revocation.issuedBefore >= time
-  if (concernsAllUntilNow && attachedAt < position) return isNamed(identity, revocation)
-  return isRevoked(identity, revocation)
+  return endsSession(identity, attachedAt, { position, time, revocation })
 }
 
 function toNotice({ room, entered, by }: RoomChange) {

@@ -1,12 +1,16 @@
-import type { Member } from './entry.ts'
+import type { Member, RevocationEntry, Stored } from './entry.ts'
 import type { SessionInfo } from './presence.ts'
+import { endsSession, type Revocation, type TokenMarks, tokenIds } from './revocation.ts'
+import { SetIndex } from './set-index.ts'
 import { StreamIndex } from './stream-index.ts'
 import { type Except, roomStream, type Stream, sessionStream, type Target, userStream } from './target.ts'
 
 /** A session at another process, as far as the others have to know it. */
 export interface PeerSession extends SessionInfo {
   readonly user: string
-  /** The position of the log at which it connected. */
+  /** Of its token: whether a revocation ends it. */
+  readonly token: TokenMarks
+  /** The position of the log at which it connected, or has shown its token. */
   readonly attachedAt: number
 }
 
@@ -51,6 +55,7 @@ interface PeerRecord {
 /** Who is connected at other processes, by the same streams as here: no question has to be asked of anybody. */
 export class Peers {
   readonly #index = new StreamIndex<PeerRecord>()
+  readonly #byTokenId = new SetIndex<string, PeerRecord>()
   readonly #byNode = new Map<string, Map<string, PeerRecord>>()
 
   get size(): number {
@@ -101,9 +106,8 @@ export class Peers {
   /** Forgets a process; returns the ids of its sessions. */
   forget(node: string): readonly string[] {
     const records = [...(this.#byNode.get(node)?.values() ?? [])]
-    for (const record of records) this.#remove(record)
     this.#byNode.delete(node)
-    return records.map(({ session }) => session.session)
+    return this.#end(records)
   }
 
   /** The backend's word on a room, which holds for every session of the user; its process will say the same a little later. */
@@ -118,13 +122,30 @@ export class Peers {
   end(member: Member, position: number): readonly string[] {
     const stream = 'user' in member ? userStream(member.user) : sessionStream(member.session)
     const ended = [...this.#index.of(stream)].filter(({ session }) => session.attachedAt < position)
-    for (const record of ended) this.#remove(record)
-    return ended.map(({ session }) => session.session)
+    return this.#end(ended)
+  }
+
+  /** Those that a revocation ends, likewise. */
+  endRevoked({ position, time, entry: { revocation } }: Stored<RevocationEntry>): readonly string[] {
+    const isEnded = ({ session: { user, token, attachedAt } }: PeerRecord): boolean =>
+      endsSession({ ...token, user }, attachedAt, { position, time, revocation })
+    return this.#end([...this.#nearRevocation(revocation)].filter(isEnded))
   }
 
   /** A session is connected here now: what is known of it elsewhere is older. */
   supersede(session: string): void {
     for (const record of [...this.#index.of(sessionStream(session))]) this.#remove(record)
+  }
+
+  #nearRevocation({ jti, sid, user }: Revocation): ReadonlySet<PeerRecord> {
+    const [key] = tokenIds({ jti, sid })
+    if (key !== undefined) return this.#byTokenId.of(key)
+    return this.#index.of(user === undefined ? 'all' : userStream(user))
+  }
+
+  #end(records: readonly PeerRecord[]): readonly string[] {
+    for (const record of records) this.#remove(record)
+    return records.map(({ session }) => session.session)
   }
 
   #applyOne(node: string, records: Map<string, PeerRecord>, change: PresenceChange, closed: string[]): void {
@@ -168,6 +189,7 @@ export class Peers {
     const record: PeerRecord = { node, session: { ...session, rooms: [] }, rooms: new Set(session.rooms), confirmed: true }
     this.#byNode.get(node)?.set(session.session, record)
     for (const stream of streamsOf(record)) this.#index.put(stream, record)
+    for (const key of tokenIds(session.token)) this.#byTokenId.put(key, record)
   }
 
   #enter(record: PeerRecord, room: string): void {
@@ -188,6 +210,7 @@ export class Peers {
 
   #remove(record: PeerRecord): void {
     for (const stream of streamsOf(record)) this.#index.drop(stream, record)
+    for (const key of tokenIds(record.session.token)) this.#byTokenId.drop(key, record)
     this.#byNode.get(record.node)?.delete(record.session.session)
   }
 }

@@ -1,5 +1,5 @@
 import type { Identity } from './identity.ts'
-import type { Revocation } from './revocation.ts'
+import { type Revocation, tokenIds } from './revocation.ts'
 import type { Session } from './session.ts'
 import { SetIndex } from './set-index.ts'
 import { StreamIndex } from './stream-index.ts'
@@ -18,6 +18,8 @@ export interface SessionInfo {
 export interface PresenceObserver {
   opened(session: Session): void
   closed(session: Session): void
+  /** It goes on with another token of its user. */
+  tokenChanged(session: Session): void
   roomChanged(session: Session, room: string, entered: boolean): void
 }
 
@@ -53,6 +55,7 @@ export class Presence {
   changeToken(session: Session, before: Identity): void {
     for (const key of tokenIds(before)) this.#byTokenId.drop(key, session)
     for (const key of tokenIds(session.identity)) this.#byTokenId.put(key, session)
+    this.#observer?.tokenChanged(session)
   }
 
   enterRoom(session: Session, room: string): void {
@@ -79,7 +82,7 @@ export class Presence {
 
   /** At least those that a revocation names. */
   nearRevocation({ jti, sid, user }: Revocation): ReadonlySet<Session> {
-    const [key] = tokenIds({ ...(jti !== undefined && { jti }), ...(sid !== undefined && { sid }) })
+    const [key] = tokenIds({ jti, sid })
     if (key !== undefined) return this.#byTokenId.of(key)
     return user === undefined ? this.all() : this.ofUser(user)
   }
@@ -96,11 +99,6 @@ export class Presence {
   #streamsOf(session: Session): readonly Stream[] {
     return ['all', userStream(session.identity.user), sessionStream(session.id), ...[...session.rooms.keys()].map(roomStream)]
   }
-}
-
-/** The most telling one first. */
-function tokenIds({ jti, sid }: Pick<Identity, 'jti' | 'sid'>): readonly string[] {
-  return [...(jti === undefined ? [] : [`jti:${jti}`]), ...(sid === undefined ? [] : [`sid:${sid}`])]
 }
 
 export function toSessionInfo(session: Session): SessionInfo {

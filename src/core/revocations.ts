@@ -1,7 +1,7 @@
 import type { RevocationEntry, Stored } from './entry.ts'
 import type { EventLog } from './event-log.ts'
 import type { Identity } from './identity.ts'
-import { isRevoked, lifts, type Revocation } from './revocation.ts'
+import { isRevoked, lifts, type Revocation, tokenIds } from './revocation.ts'
 
 /** The revocations in force. Which one concerns a token is found by what the token says, however many there are. */
 export class Revocations {
@@ -102,11 +102,10 @@ export class Revocations {
 }
 
 function keyOf({ jti, sid, user }: Revocation): string {
-  if (jti !== undefined) return `jti:${jti}`
-  if (sid !== undefined) return `sid:${sid}`
-  return user === undefined ? 'all' : `user:${user}`
+  const [id] = tokenIds({ jti, sid })
+  return id ?? (user === undefined ? 'all' : `user:${user}`)
 }
 
-function keysOf({ jti, sid, user }: Identity): readonly string[] {
-  return [...(jti === undefined ? [] : [`jti:${jti}`]), ...(sid === undefined ? [] : [`sid:${sid}`]), `user:${user}`, 'all']
+function keysOf(identity: Identity): readonly string[] {
+  return [...tokenIds(identity), `user:${identity.user}`, 'all']
 }

@@ -25,7 +25,7 @@ beforeEach(async () => {
 afterEach(() => stage.close())
 
 const at = (session: string, connectedAt = stage.now): PeerSession => {
-  return { session, user: '7', connectedAt, transport: 'websocket', rooms: [], expiresAt: null, attachedAt: stage.log.head() }
+  return { session, user: '7', token: {}, connectedAt, transport: 'websocket', rooms: [], expiresAt: null, attachedAt: stage.log.head() }
 }
 const opened = (session: PeerSession): PresenceChange => ({ kind: 'opened', session })
 

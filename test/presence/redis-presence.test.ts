@@ -50,7 +50,16 @@ function startNode(name: string): TestNode {
     presence,
     peers,
     connect(session, ...rooms) {
-      const opened = { session, user: `user of ${session}`, connectedAt: Date.now(), transport: 'websocket', rooms, expiresAt: null, attachedAt: 0 }
+      const opened = {
+        session,
+        user: `user of ${session}`,
+        token: {},
+        connectedAt: Date.now(),
+        transport: 'websocket',
+        rooms,
+        expiresAt: null,
+        attachedAt: 0,
+      }
       own.set(session, opened)
       presence.announce([{ kind: 'opened', session: opened }])
     },
