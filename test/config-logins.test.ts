@@ -150,7 +150,14 @@ test.each<[Settings]>([
 
 test('how long revocations are kept follows from how long tokens live', async () => {
   expect((await load({ JWT_SECRET: secret, JWT_MAX_LIFE: '1h' })).jwt.revocationAgeMs).toBeGreaterThanOrEqual(3_630_000)
-  expect((await load({ JWT_SECRET: secret, REVOCATION_AGE: '10d' })).jwt.revocationAgeMs).toBe(864_000_000)
+  const age = async (settings: Settings) => (await load({ JWT_SECRET: secret, REVOCATION_AGE: '10d', ...settings })).jwt.revocationAgeMs
+  expect(await age({})).toBe(864_000_000)
+  // The limit for tokens says nothing about the sessions of the application.
+  expect(await age({ JWT_MAX_LIFE: '1h', AUTHORIZE_CONNECT_URL: 'https://shop.example/connect', AUTHORIZE_SECRET: whsec })).toBe(864_000_000)
+  const introspection = { INTROSPECTION_URL: 'https://sso.example/introspect', INTROSPECTION_CLIENT_ID: 'a', INTROSPECTION_CLIENT_SECRET: 'b' }
+  expect(await age({ JWT_MAX_LIFE: '1h', ...introspection })).toBe(3_660_000)
+  const { jwt } = await load({ REVOCATION_AGE: '10d', ...introspection }, 'jwt.issuers: [{ name: a, issuer: i, secretFile: secret, maxLife: 1h }]')
+  expect(jwt.revocationAgeMs).toBe(864_000_000)
 })
 
 const service = { SERVICE_JWT_AUDIENCE: 'sidecast' }
@@ -205,6 +212,16 @@ test.each<[Settings, string]>([
 test('the key of the logins may serve services under another audience', async () => {
   const { http } = await load({ JWT_SECRET: secret, JWT_AUDIENCE: 'web', SERVICE_JWT_SECRET: secret, ...service })
   expect(http.serviceJwt).toMatchObject({ audience: 'sidecast', scopeClaim: 'scope' })
+})
+
+test('a key of the logins is known for one in whichever file it stands', async () => {
+  for (const name of ['one.pem', 'two.pem']) await writeFile(join(folder, name), publicKey)
+  const shared = { JWT_PUBLIC_KEY_FILE: 'one.pem', SERVICE_JWT_PUBLIC_KEY_FILE: 'two.pem', ...service }
+  expect(await problems(shared)).toEqual([expect.stringContaining('holds the key of the logins of login, whose audience is not checked')])
+  expect(await problems({ ...shared, JWT_AUDIENCE: 'web' })).toEqual([])
+  const files = { JWT_SECRET_FILE: 'secret', SERVICE_JWT_SECRET_FILE: 'secret', ...service }
+  expect(await problems({ ...files, JWT_AUDIENCE: 'web' })).toEqual([])
+  expect(await problems(files)).toEqual([expect.stringContaining('whose audience is not checked')])
 })
 
 test.each<[Settings, string | undefined]>([

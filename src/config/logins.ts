@@ -59,11 +59,13 @@ export function readLogins(settings: ReadonlyMap<string, Setting>, written: Read
     return key === undefined || reading.issuer === undefined ? [] : [{ issuer: reading.issuer, ...key }]
   })
   const [signing] = signers
-  const lives = issuers.map(({ maxLifeMs }) => maxLifeMs)
-  const isBounded = lives.length > 0 && lives.every((life) => life !== undefined)
+  const opaque = toExpectations(own)
+  const lives = [...issuers, ...(settings.has('INTROSPECTION_URL') ? [opaque] : [])].map(({ maxLifeMs }) => maxLifeMs)
+  // For how long the application stands by a login is its own affair: no limit for tokens says when the last one is over.
+  const isBounded = lives.length > 0 && lives.every((life) => life !== undefined) && !settings.has('AUTHORIZE_CONNECT_URL')
   return {
     issuers,
-    opaque: toExpectations(own),
+    opaque,
     // The clock of the issuer may be ahead by the tolerance, and the token is taken for as long again after its end.
     revocationAgeMs: isBounded ? Math.max(...lives.map((life) => life ?? 0)) + 2 * clockToleranceMs : values.REVOCATION_AGE,
     ...(signing === undefined ? {} : { signing }),

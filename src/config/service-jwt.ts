@@ -2,6 +2,7 @@ import type { IssuerOptions, KeyOrigin } from '../auth/issuer.ts'
 import { parsePublicKeys, parseSecret, type TokenAlgorithm, type VerifyKey } from '../auth/keys.ts'
 import { BridgeError } from '../errors.ts'
 import { type Contradiction, digestsOf, type HeldSecret } from './checks.ts'
+import { readText } from './file.ts'
 import type { Values } from './reference.ts'
 import { type Setting, withoutLineEnd } from './sources.ts'
 
@@ -113,11 +114,16 @@ function checkAudience(
   return { name: source, also: ['JWT_AUDIENCE'], detail: `holds the key of the logins of ${shared.name}, whose audience is not checked: ${cure}` }
 }
 
-const keysOf = (origins: readonly KeyOrigin[]): readonly VerifyKey[] => origins.flatMap((origin) => (origin.kind === 'fixed' ? origin.keys : []))
+/** As they are now; those that come over the net are not known yet. */
+const keysOf = (origins: readonly KeyOrigin[]): readonly VerifyKey[] =>
+  origins.flatMap((origin) => {
+    if (origin.kind === 'fixed') return origin.keys
+    const text = origin.kind === 'file' ? readText(origin.path) : undefined
+    return origin.kind === 'file' && text?.readable === true ? origin.parse(text.content) : []
+  })
 
 function isSame(login: KeyOrigin, { origin, keys }: Exclude<Keys, { readonly problem: string }>): boolean {
   if (login.kind === 'jwks') return origin.kind === 'jwks' && origin.url === login.url
   if (login.kind === 'oidc') return origin.kind === 'jwks' && origin.url.startsWith(login.issuer)
-  if (login.kind === 'file') return origin.kind === 'file' && origin.path === login.path
-  return keys.some(({ key }) => login.keys.some((own) => own.key.equals(key)))
+  return keysOf([login]).some((own) => keys.some(({ key }) => own.key.equals(key)))
 }
