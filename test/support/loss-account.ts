@@ -217,7 +217,10 @@ export function account(clients: readonly Client[], publishers: readonly Publish
     told: 0,
     /** Not delivered to those who were told so. */
     missed: 0,
+    /** Got once more after they were told so. */
+    repeated: 0,
   }
+  const positions = new Map(accepted.map(({ posted, position }) => [posted.id, position]))
   const wrong: string[] = []
   for (const publisher of publishers) {
     total.retries += publisher.retries
@@ -225,12 +228,19 @@ export function account(clients: readonly Client[], publishers: readonly Publish
   }
   for (const client of clients) {
     const { received, notices } = client.session
-    const got = received
+    const all = received
       .filter(({ event }) => event === 'changed')
       .map(({ data, offset }) => ({ ...(data as Posted['data']), position: positionOf(offset) }))
     const idOf = ({ publisher, number }: Omit<Posted['data'], 'filling'>): string => `${publisher}-${number}`
-    const ids = new Set(got.map(idOf))
     const stretches = stretchesOf(client)
+    const got = all.filter((one) => {
+      // Stored, lost before its publisher had an answer, and stored again: the client was told of the loss in between.
+      const at = positions.get(idOf(one)) ?? 0
+      const again = stretches.some(({ from }) => one.position <= from && from < at)
+      if (again) total.repeated++
+      return !again
+    })
+    const ids = new Set(got.map(idOf))
     const due = accepted.filter((one) => {
       const stretch = stretches.findLast(({ from }) => one.position > from)
       if (stretch === undefined || !isFor(client, ids.has(one.posted.id) ? stretch.perhapsAsked : stretch.asked, one)) return false

@@ -1,0 +1,105 @@
+import { afterAll, expect, test } from 'vitest'
+import { apiKey, login, startTestBridge } from '../support/bridge.ts'
+import { connectSession, type TestSession } from '../support/client.ts'
+import { startRedis } from '../support/redis.ts'
+import { startTcpProxy } from '../support/tcp-proxy.ts'
+
+const redis = await startRedis()
+afterAll(() => redis.close())
+
+const apart = (): Readonly<Record<string, string>> => ({ REDIS_URL: redis.url, REDIS_PREFIX: `test-${crypto.randomUUID()}` })
+
+/** As a balancer would: the same client, with what it remembers, arrives at another node. */
+function moveTo({ socket, cut }: TestSession, url: string): void {
+  Object.assign(socket.io, { uri: url })
+  cut()
+}
+
+test('a node that is cut off from Redis sends nobody back behind what another node has shown', async () => {
+  const settings = apart()
+  await using way = await startTcpProxy({ host: '127.0.0.1', port: redis.port })
+  await using ahead = await startTestBridge(settings)
+  await using behind = await startTestBridge({ ...settings, REDIS_URL: `redis://127.0.0.1:${way.port}` })
+  await using session = connectSession(ahead.publicUrl, { token: login('7') })
+  await session.notice('sidecast:ready')
+  const publish = (event: string) => ahead.publish({ event, to: { users: ['7'] } })
+  await publish('before')
+  await session.event(1)
+
+  way.blackHole()
+  await publish('meanwhile')
+  await session.event(2)
+  moveTo(session, behind.publicUrl)
+  // It may not say that something is lost, and cannot say what there is: the client is to try again.
+  const refused = 'sidecast_handshakes_refused_total{code="unavailable"}'
+  while (!(await (await fetch(`${behind.privateUrl}/metrics`)).text()).includes(refused));
+  expect(session.notices.length).toBe(1)
+  await publish('during')
+  way.restore()
+  expect(await session.notice('sidecast:ready', 2)).toMatchObject({ data: { recovered: true } })
+  await publish('after')
+  await session.event(4)
+  expect(session.received.map(({ event }) => event)).toEqual(['before', 'meanwhile', 'during', 'after'])
+})
+
+test('while Redis is away clients stay connected, come back and are new, and all get what comes afterwards, in order', {
+  timeout: 60_000,
+}, async () => {
+  await using own = await startRedis({ config: { appendfsync: 'always' } })
+  await using one = await startTestBridge({ REDIS_URL: own.url })
+  await using other = await startTestBridge({ REDIS_URL: own.url })
+  const token = login('7', { rooms: ['team', 'page:*'] })
+  await using staying = connectSession(one.publicUrl, { token })
+  await using moving = connectSession(one.publicUrl, { token })
+  for (const session of [staying, moving]) await session.notice('sidecast:ready')
+  await one.publish({ event: 'before', to: { rooms: ['team'] } })
+  for (const session of [staying, moving]) await session.event(1)
+
+  await own.kill()
+  const refused = await fetch(`${one.privateUrl}/v1/events`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ event: 'refused', to: { rooms: ['team'] } }),
+  })
+  expect([refused.status, Number(refused.headers.get('retry-after'))]).toEqual([503, expect.any(Number)])
+  expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0)
+  const call = async () => {
+    const startedAt = performance.now()
+    const response = await fetch(`${one.privateUrl}/readyz`)
+    const answer = await one.call('POST', '/v1/events', { event: 'refused', to: { rooms: ['team'] } })
+    return { ready: { status: response.status, text: await response.text() }, answer, took: performance.now() - startedAt }
+  }
+  const calls = await Promise.all(Array.from({ length: 50 }, call))
+  for (const { ready, answer } of calls) {
+    expect(answer).toMatchObject({ status: 503, body: { code: 'log_unavailable' } })
+    expect(ready.status).toBe(503)
+    expect(ready.text).toMatch(/cannot be reached/)
+  }
+  console.log('publishing while Redis is away', { calls: calls.length, longestMs: Math.round(Math.max(...calls.map(({ took }) => took))) })
+  // Far above what they take: nothing waits for Redis.
+  expect(Math.max(...calls.map(({ took }) => took))).toBeLessThan(10_000)
+
+  // Whoever is new begins at what the node has read; who comes back goes on there, also at another node; what has to be written is refused.
+  await using fresh = connectSession(one.publicUrl, { token })
+  expect(await fresh.notice('sidecast:ready')).toMatchObject({ data: { recovered: false, rooms: expect.arrayContaining(['team']) } })
+  moveTo(moving, other.publicUrl)
+  expect(await moving.notice('sidecast:ready', 2)).toMatchObject({ data: { recovered: true } })
+  expect(await fresh.request('sidecast:join', { room: 'page:1' })).toMatchObject({ ok: false, error: { code: 'unavailable' } })
+
+  await own.start()
+  const numbers = Array.from({ length: 20 }, (_, index) => index)
+  for (const data of numbers) {
+    while (
+      (await (data % 2 ? one : other).call('POST', '/v1/events', { id: `n${data}`, event: 'numbered', data, to: { rooms: ['team'] } })).status !== 202
+    );
+  }
+  for (const [session, first] of [
+    [staying, ['before']],
+    [moving, ['before']],
+    [fresh, []],
+  ] as const) {
+    await session.until(() => session.received.length >= first.length + numbers.length)
+    expect(session.received.map(({ event, data }) => (event === 'numbered' ? data : event))).toEqual([...first, ...numbers])
+  }
+  expect(staying.notices.filter(({ event }) => event === 'sidecast:ready').length).toBe(1)
+})
