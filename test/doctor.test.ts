@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { chmod, mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer, request } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -78,12 +78,14 @@ test('keys that cannot be fetched, an application and a broker that are not ther
     expect(out).toContain(line)
 })
 
-test.skipIf(process.getuid?.() === 0)('a data folder that cannot be written to is a problem', async () => {
+test('a data folder that cannot be made is a problem', async () => {
   const directory = await mkdtemp(join(tmpdir(), 'sidecast-doctor-'))
-  await chmod(directory, 0o500)
-  const { out } = await examine({ directory, publicUrl: 'http://127.0.0.1:1', privateUrl: 'http://127.0.0.1:1' })
+  // Nobody can make a folder in a file, not even root.
+  const file = join(directory, 'file')
+  await writeFile(file, '')
+  const { out } = await examine({ directory: join(file, 'data'), publicUrl: 'http://127.0.0.1:1', privateUrl: 'http://127.0.0.1:1' })
   await rm(directory, { recursive: true })
-  expect(out).toContain(`problem data folder ${directory}`)
+  expect(out).toContain(`problem data folder ${file}`)
 })
 
 test('a load balancer that sends each request to another bridge is found out', async () => {

@@ -252,10 +252,12 @@ describe.each(Object.entries(cases))('%s', (_, { settings, token, user, rooms, o
     expect(await judge(token(), settings)).toMatchObject({ user, rooms })
   })
 
-  test.runIf(other !== undefined)('its other tokens are none', async () => {
-    const [make, code] = other ?? []
-    expect(await judge(make?.() ?? '', settings)).toBe(code)
-  })
+  if (other !== undefined) {
+    const [make, code] = other
+    test('its other tokens are none', async () => {
+      expect(await judge(make(), settings)).toBe(code)
+    })
+  }
 
   test('verify-token says the same', async () => {
     for (const make of [token, ...(other === undefined ? [] : [other[0]])]) {
