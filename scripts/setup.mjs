@@ -25,6 +25,7 @@ const services = [
   { name: 'RabbitMQ', packages: ['rabbitmq-server'], find: findRabbitMq },
   // The sentinel is the same program, told so.
   { name: 'Redis', packages: ['redis-server'], find: () => problemOf('redis-server', ['--version']) },
+  { name: 'HAProxy', packages: ['haproxy'], find: () => problemOf('haproxy', ['-v']) },
   { name: 'openssl', packages: ['openssl'], find: () => problemOf('openssl', ['version']) },
   { name: 'amqp-publish', packages: ['amqp-tools'], find: () => problemOf('amqp-publish', ['--help']) },
   {
@@ -164,7 +165,7 @@ function installServices() {
   const quiet = { DEBIAN_FRONTEND: 'noninteractive', NEEDRESTART_SUSPEND: '1' }
   const options = ['-qq', '-o', 'Dpkg::Use-Pty=0', '-o', 'DPkg::Lock::Timeout=300', '-o', 'Acquire::Retries=3']
   run('Fetching the list of Debian packages', 'apt-get', [...options, 'update'], quiet)
-  withoutStarting(['rabbitmq-server', 'redis-server'], () =>
+  withoutStarting(['rabbitmq-server', 'redis-server', 'haproxy'], () =>
     run(`Installing ${packages.join(', ')} (up to a few minutes)`, 'apt-get', [...options, ...apt], quiet),
   )
 

@@ -1,0 +1,66 @@
+import jwt from 'jsonwebtoken'
+import { expect, test } from 'vitest'
+import { connectSession } from '../support/client.ts'
+import { runSidecast } from '../support/sidecast.ts'
+import { startDeployment } from './deployment.ts'
+import { startHerd } from './herd.ts'
+import { startPublishing } from './publishing.ts'
+import { perSlice } from './slices.ts'
+
+const herdSize = 300
+/** Of the stock client: transports as a page gives them. */
+const stock = [['websocket'], ['polling'], ['polling', 'websocket']].flatMap((transports) => Array.from({ length: 8 }, () => transports))
+
+test('nodes behind HAProxy are restarted one after the other, and nobody misses, repeats or swaps anything', { timeout: 120_000 }, async () => {
+  await using deployment = await startDeployment(3, {
+    DRAIN_LEAD: '1500ms',
+    DRAIN_PERIOD: '2s',
+    TRUSTED_PROXIES: 'loopback',
+    ALLOWED_ORIGINS: 'https://shop.example',
+  })
+  const { publicUrl, privateUrl, secret, apiKey } = deployment
+
+  const sidecast = ['doctor', '--url', publicUrl, '--private-url', privateUrl]
+  const examined = await runSidecast(sidecast, {
+    SIDECAST_JWT_SECRET: secret,
+    SIDECAST_API_KEY: apiKey,
+    SIDECAST_ALLOWED_ORIGINS: 'https://shop.example',
+  })
+  expect(examined.out).toMatch(/ok +sticky +8 requests of one long-polling connection reached one process/)
+  expect(examined.out).toMatch(/ok +canary +an event that is published reaches it/)
+
+  const returns: number[] = []
+  const sessions = stock.map((transports, index) => {
+    const token = jwt.sign({ sub: `stock-${index}` }, secret, { expiresIn: '1h' })
+    const session = connectSession(publicUrl, { token, transports, reconnectionDelay: 200, reconnectionDelayMax: 1000 })
+    session.socket.on('sidecast:ready', () => returns.push(Date.now()))
+    return session
+  })
+  await Promise.all(sessions.map((session) => session.notice('sidecast:ready')))
+  returns.length = 0
+  await using herd = await startHerd({ url: publicUrl, secret, count: herdSize, name: 'herd' })
+  const publishing = startPublishing(deployment, 20)
+  for (const node of deployment.nodes) await node.restart()
+  const { accepted, repeated } = await publishing.stop()
+
+  const report = await herd.complete(accepted)
+  expect(report).toMatchObject({ connected: herdSize, complete: herdSize, wrong: [], notRecovered: 0 })
+  // Each of the three has sent away all that it had.
+  expect(report.draining).toBeGreaterThanOrEqual(herdSize)
+  expect(report.returns.length).toBeGreaterThanOrEqual(herdSize)
+  await Promise.all(sessions.map((session) => session.event(accepted)))
+  for (const { received, notices } of sessions) {
+    expect(received.map(({ data }) => data)).toEqual(Array.from({ length: accepted }, (_, number) => number))
+    const ready = notices.filter(({ event }) => event === 'sidecast:ready').slice(1)
+    expect(ready.length).toBeGreaterThan(0)
+    for (const { data } of ready) expect(data).toMatchObject({ recovered: true })
+    // Also those that poll are told, by the node that they are at.
+    expect(notices.some(({ event, data }) => event === 'sidecast:disconnect' && Object(data).code === 'draining')).toBe(true)
+  }
+  const slices = [...perSlice([...report.returns, ...returns]).values()]
+  const most = Math.max(...slices)
+  console.log(`${accepted} events, ${repeated} attempts repeated; ${report.returns.length + returns.length} returns, per 100 ms: ${slices.join(' ')}`)
+  // Together, those of one node would be about 110.
+  expect(most).toBeLessThan((herdSize + stock.length) / 6)
+  for (const { socket } of sessions) socket.disconnect()
+})
