@@ -73,12 +73,19 @@ export interface FieldError {
 export class BridgeError extends Error {
   readonly code: ErrorCode
   readonly errors: readonly FieldError[]
+  /** Whether it is held against the caller although it may be our side that is behind: anybody can bring it about. */
+  readonly suspect: boolean
 
-  constructor(code: ErrorCode, detail?: string, options: { readonly errors?: readonly FieldError[]; readonly cause?: unknown } = {}) {
+  constructor(
+    code: ErrorCode,
+    detail?: string,
+    options: { readonly errors?: readonly FieldError[]; readonly cause?: unknown; readonly suspect?: boolean } = {},
+  ) {
     super(detail ?? CODES[code].text, options.cause === undefined ? undefined : { cause: options.cause })
     this.name = 'BridgeError'
     this.code = code
     this.errors = options.errors ?? []
+    this.suspect = options.suspect === true
   }
 
   get status(): number {

@@ -18,15 +18,11 @@ export interface KeyWatching {
 /** How many keys are tried for one token: a token that names none must not cost as many signatures as an issuer has keys. */
 const maxTries = 20
 
-/** How many tokens between two fetches may come again because their key may be newer. Strangers can make any number of them, and such a no is not held against them. */
-const maxSecondTries = 1000
-
 /** The keys of one issuer. They verify its tokens and no others'. */
 export class IssuerKeys {
   readonly #issuer: IssuerOptions
   readonly #sources: readonly KeySource[]
   readonly #now: () => number
-  #secondTries = 0
 
   /** @throws BridgeError invalid_config for keys that cannot be read or serve no algorithm that is asked for */
   constructor(issuer: IssuerOptions, watching: KeyWatching) {
@@ -61,16 +57,14 @@ export class IssuerKeys {
     // The key that it names is known, and has not signed it: a fresh set would say the same.
     const isKnown = jws.kid !== undefined && this.#candidates(jws).some(({ kid }) => kid !== undefined)
     if (isKnown) throw refusal(this.#whyNone(jws), this.#issuer)
-    if (await this.#refresh()) {
-      this.#secondTries = 0
-      if (this.#isSigned(jws)) return
-    }
+    if ((await this.#refresh()) && this.#isSigned(jws)) return
     const { failure } = this
     if (failure !== undefined) throw new BridgeError('unavailable', `the issuer ${this.#issuer.name} has no keys yet: ${failure}`)
     const reason = this.#whyNone(jws)
-    // The next fetch will tell. What the token says of itself is not verified: it decides about nothing but a second try, and about few of them.
-    if (jws.kid !== undefined && this.#isYounger(jws) && this.#secondTries++ < maxSecondTries)
-      throw new BridgeError('unavailable', `the key of the token may be newer than the last fetch: ${reason}`)
+    // The next fetch will tell. What the token says of itself is not verified: it decides about nothing but another try. Strangers can make any number of such
+    // tokens, so each counts against whoever shows it; a limit for all together would let them turn away those whose key is new.
+    if (jws.kid !== undefined && this.#isYounger(jws))
+      throw new BridgeError('unavailable', `the key of the token may be newer than the last fetch: ${reason}`, { suspect: true })
     throw refusal(reason, this.#issuer)
   }
 

@@ -64,7 +64,7 @@ export function createHandshake(options: HandshakeOptions) {
         setTimeout(() => socket.conn.close(), refusalMs).unref()
         options.observer.handshakeRefused(refusal.code)
         // What is wrong on our side, or too much already, is not held against anybody.
-        if (refusal.status < 500 && refusal.code !== 'rate_limited') options.limits.refused(address)
+        if ((refusal.status < 500 || refusal.suspect) && refusal.code !== 'rate_limited') options.limits.refused(address)
         options.onRefused(refusal, address)
       },
     )

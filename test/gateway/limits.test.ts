@@ -126,6 +126,19 @@ test('connections that were opened before the burst are held to it as well, and 
   expect(gateway.seen.length).toBeLessThan(30)
 })
 
+test('who may try again because a key may be new, and does so all the time, is told to come later', async () => {
+  await using gateway = await startGateway(
+    async () => {
+      throw new BridgeError('unavailable', 'the key may be newer', { suspect: true })
+    },
+    { refusalsPerIp: 1, transports: ['polling'] },
+  )
+  const bodies: string[] = []
+  for (let tries = 0; tries < 20; tries++) bodies.push((await pollLogin(gateway.url, { token: 'junk' })).body)
+  expect(bodies[0]).toContain('unavailable')
+  expect(bodies.filter((body) => body.includes('rate_limited')).length).toBeGreaterThan(5)
+})
+
 test('who is refused for a reason of ours has no refusals counted', async () => {
   let failing = true
   await using gateway = await startGateway(
