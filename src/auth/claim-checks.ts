@@ -20,10 +20,14 @@ export function checkDates(claims: Members, issuer: IssuerOptions, now: number):
   // A token from the future would outlive the removal of its user from a room.
   if (iat !== undefined && now < iat * 1000 - clockToleranceMs)
     throw new BridgeError('token_not_active', `the token says that it will be issued at ${new Date(iat * 1000).toISOString()}: compare the clocks`)
-  // Where the token does not say when it was issued, its issuer's clock may be ahead.
-  const life = expiresAt === undefined ? 0 : expiresAt - (iat === undefined ? now + clockToleranceMs : iat * 1000)
-  if (maxLifeMs !== undefined && life > maxLifeMs)
-    throw new BridgeError('token_claims', `the token is valid for ${life / 1000} s; ${maxLifeMs / 1000} s are the limit (SIDECAST_JWT_MAX_LIFE)`)
+  if (maxLifeMs !== undefined) {
+    // Years before its end it would be refused, and be accepted in the end, when the revocation that concerns it is forgotten.
+    if (iat === undefined)
+      throw new BridgeError('token_claims', 'the token has no iat: nobody can tell how long it has been valid (SIDECAST_JWT_MAX_LIFE)')
+    const life = (expiresAt ?? Number.POSITIVE_INFINITY) - iat * 1000
+    if (life > maxLifeMs)
+      throw new BridgeError('token_claims', `the token is valid for ${life / 1000} s; ${maxLifeMs / 1000} s are the limit (SIDECAST_JWT_MAX_LIFE)`)
+  }
   return { ...claims, ...(exp === undefined ? {} : { exp }), ...(nbf === undefined ? {} : { nbf }), ...(iat === undefined ? {} : { iat }) }
 }
 

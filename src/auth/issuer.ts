@@ -30,7 +30,7 @@ export interface IssuerOptions extends ClaimOptions {
   /** Claims by their path that must be there, e.g. `token_use=access`; the value after `=` is optional. */
   readonly requiredClaims: readonly string[]
   readonly requireExp: boolean
-  /** A token whose `exp - iat` (without iat: `exp` - now) is beyond it is refused. */
+  /** A token whose `exp - iat` is beyond it is refused, and one that lacks either. */
   readonly maxLifeMs?: number
   /** Whether `exp`, `nbf` and `iat` may be texts of digits. */
   readonly numericStringDates: boolean

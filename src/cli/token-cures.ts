@@ -35,7 +35,11 @@ export function cureOf({ id }: Rule, refused: readonly BridgeError[], findings: 
     case 'not-before':
       return ['compare the clocks of both machines (SIDECAST_JWT_CLOCK_TOLERANCE)']
     case 'life':
-      return ['let the application issue shorter tokens, or raise SIDECAST_JWT_MAX_LIFE']
+      return [
+        claims.iat === undefined
+          ? 'give the tokens an iat, the moment at which they are issued; without SIDECAST_JWT_MAX_LIFE it may be missing'
+          : 'let the application issue shorter tokens, or raise SIDECAST_JWT_MAX_LIFE',
+      ]
     case 'audience':
       return claims.aud === undefined && claims.client_id !== undefined
         ? ['the token has no aud, as access tokens of Cognito: name its client_id in SIDECAST_JWT_AUTHORIZED_PARTY instead']

@@ -63,7 +63,8 @@ export const rules: readonly Rule[] = [
   {
     id: 'life',
     title: 'life',
-    asks: (issuer) => (issuer?.maxLifeMs === undefined ? 'any, since SIDECAST_JWT_MAX_LIFE is not set' : `at most ${seconds(issuer.maxLifeMs)}`),
+    asks: (issuer) =>
+      issuer?.maxLifeMs === undefined ? 'any, since SIDECAST_JWT_MAX_LIFE is not set' : `at most ${seconds(issuer.maxLifeMs)} from iat to exp`,
   },
   { id: 'audience', title: 'audience', asks: (issuer) => unlessSet(issuer?.audiences, 'AUDIENCE') },
   { id: 'party', title: 'party', asks: (issuer) => unlessSet(issuer?.authorizedParties, 'AUTHORIZED_PARTY') },

@@ -104,7 +104,9 @@ const issuer = {
       'List of claims that must be there, by their path: `token_use=access`, `tenant`. They tell login tokens from others that the same key signs.',
     ),
   REQUIRE_EXP: truth.prefault('true').describe('Whether a token without `exp` is refused.'),
-  MAX_LIFE: duration('1s', '3650d').optional().describe('How long a token may live, from `iat` to `exp`. Unset: as long as it says.'),
+  MAX_LIFE: duration('1s', '3650d')
+    .optional()
+    .describe('How long a token may live, from `iat` to `exp`; it must have both then. Unset: as long as it says.'),
   NUMERIC_STRING_DATES: truth.prefault('false').describe('Whether `exp`, `nbf` and `iat` may be texts of digits, as firebase/php-jwt takes them.'),
   USER_CLAIM: texts
     .prefault('sub')
@@ -209,11 +211,13 @@ const groups = {
     PING_INTERVAL: duration('100ms', '1h').prefault('25s').describe('How often a silent connection is asked whether it is alive.'),
     PING_TIMEOUT: duration('100ms', '1h').prefault('20s').describe('How long the answer may take before the connection counts as lost.'),
     SESSIONS_PER_USER: integer(1, 1_000_000).prefault('100').describe('How many sessions one user may have open.'),
-    CONNECTIONS_PER_IP: integer(1, 1_000_000).optional().describe('How many connections one address may have open. Unset: any number.'),
+    CONNECTIONS_PER_IP: integer(1, 1_000_000)
+      .optional()
+      .describe('How many connections one address (of IPv6: one /64) may have open, at each worker. Unset: any number.'),
     REFUSALS_PER_IP: integer(0, 1_000_000)
       .prefault('50')
       .describe(
-        'How many refused handshakes a second one address may cause, ten times that at once, before it is refused without a look at its token. `0`: any number.',
+        'How many refused handshakes a second one address may cause, ten times that at once, before it is refused without a look at its token; all addresses together: four times as many, and then those wait that were refused a moment ago. Each worker counts alone. `0`: any number.',
       ),
     TRUSTED_PROXIES: itemsBy(parseProxy)
       .optional()
