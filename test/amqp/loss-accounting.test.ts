@@ -5,11 +5,12 @@ import { setTimeout } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { login } from '../support/bridge.ts'
 import { BridgeProcess } from '../support/bridge-process.ts'
-import { type Broker, startBroker } from '../support/broker.ts'
+import { startBroker } from '../support/broker.ts'
 import { connectSession, type TestSession } from '../support/client.ts'
 import { freePorts } from '../support/free-ports.ts'
 import { createRandom, type Random } from '../support/random.ts'
 import { startTcpProxy } from '../support/tcp-proxy.ts'
+import { idsIn } from './ids-in.ts'
 import { InsistentPublisher, type Outgoing } from './insistent-publisher.ts'
 
 const messages = 20_000
@@ -76,20 +77,6 @@ async function startClients(url: string): Promise<readonly Client[]> {
       return { name: `${user} ${index} over ${transport}`, user, session }
     }),
   )
-}
-
-/** The ids of all that stands there, each as often as it does. */
-async function idsIn(broker: Broker, queue: string): Promise<readonly string[]> {
-  const connection = await broker.connect()
-  const channel = await connection.createChannel()
-  const { messageCount } = await channel.checkQueue(queue)
-  const ids: string[] = []
-  for (let left = messageCount; left > 0; left--) {
-    const message = await channel.get(queue)
-    if (message !== false) ids.push(String(message.properties.messageId))
-  }
-  await connection.close()
-  return ids
 }
 
 test('what the broker confirmed arrives, once and in order, or stands in the dead-letter queue, whatever is killed or cut meanwhile', {

@@ -30,10 +30,12 @@ export interface Cluster {
 export async function startCluster(
   redis: { readonly port: number },
   count: number,
-  settings: Readonly<Record<string, string>> = {},
+  /** The same for all, or of the node with an index. */
+  settings: Readonly<Record<string, string>> | ((index: number) => Readonly<Record<string, string>>) = {},
 ): Promise<Cluster> {
+  const settingsOf = typeof settings === 'function' ? settings : () => settings
   const root = await mkdtemp(join(tmpdir(), 'sidecast-nodes-'))
-  const nodes = await Promise.all(Array.from({ length: count }, (_, index) => startNode(redis, join(root, `node-${index}`), settings)))
+  const nodes = await Promise.all(Array.from({ length: count }, (_, index) => startNode(redis, join(root, `node-${index}`), settingsOf(index))))
   const close = async (): Promise<void> => {
     await Promise.all(nodes.map(({ node, close }) => close(node)))
     await rm(root, { recursive: true, force: true })
