@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { apiKey, startTestBridge, testEnvironment } from './support/bridge.ts'
 import { runSidecast } from './support/sidecast.ts'
+import { startWorkerBridge } from './workers/worker-bridge.ts'
 
 const origin = 'https://shop.example'
 
@@ -41,6 +42,13 @@ test('of a bridge that is well everything is looked at, up to an event that arri
     'Nothing is wrong.',
   ])
     expect(out).toContain(line)
+})
+
+test('a bridge with workers is sticky by itself', async () => {
+  await using bridge = await startWorkerBridge({ WORKERS: '2', ALLOWED_ORIGINS: origin })
+  const { out } = await examine(bridge)
+  expect(out).toContain('ok sticky 8 requests')
+  expect(out).toContain('Nothing is wrong.')
 })
 
 test('without a bridge the rest is looked at all the same', async () => {
