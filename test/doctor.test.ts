@@ -53,10 +53,25 @@ test('a bridge with workers is sticky by itself', async () => {
 
 test('without a bridge the rest is looked at all the same', async () => {
   const directory = await mkdtemp(join(tmpdir(), 'sidecast-doctor-'))
-  const { exitCode, out } = await examine({ directory, publicUrl: 'http://127.0.0.1:1', privateUrl: 'http://127.0.0.1:1' })
+  const { exitCode, out } = await runSidecast(
+    ['doctor'],
+    testEnvironment(directory, { ALLOWED_ORIGINS: origin, PUBLIC_PORT: '2', PRIVATE_PORT: '1' }),
+  )
   await rm(directory, { recursive: true })
   expect({ exitCode, out }).toMatchObject({ exitCode: 0 })
-  expect(out).toContain('skipped bridge none answers at http://127.0.0.1:1')
+  expect(out.replaceAll(/ +/g, ' ')).toContain('skipped bridge none answers at http://127.0.0.1:1')
+})
+
+test('at an address that is given somebody must answer; where pages connect is tried also without the private listener', async () => {
+  await using bridge = await startTestBridge({ ALLOWED_ORIGINS: origin })
+  const nobody = await examine({ ...bridge, publicUrl: 'http://127.0.0.1:1', privateUrl: 'http://127.0.0.1:1' })
+  expect(nobody.exitCode).toBe(1)
+  for (const line of ['problem bridge none answers at http://127.0.0.1:1', 'problem origins', 'problem sticky', 'problem canary'])
+    expect(nobody.out).toContain(line)
+  const outside = await examine({ ...bridge, privateUrl: 'http://127.0.0.1:1' })
+  expect(outside.exitCode).toBe(1)
+  for (const line of ['problem bridge', 'ok origins others', 'ok sticky', 'ok canary a login connects', 'skipped canary nothing is published'])
+    expect(outside.out).toContain(line)
 })
 
 test('what is wrong is told with its cure: page, key, secret', async () => {

@@ -2,7 +2,7 @@ import { type Config, loadConfig } from '../config/config.ts'
 import { notesOn } from '../config/notes.ts'
 import { type Command, misuse, parseCall, refuseWords } from './command.ts'
 import type { Addresses } from './doctor/bridge.ts'
-import { type Finding, ok, skipped } from './doctor/finding.ts'
+import { type Finding, ok, problem, skipped } from './doctor/finding.ts'
 import { checkFileLimit, checkFolder } from './doctor/machine.ts'
 import { checkBackend, checkKeys } from './doctor/services.ts'
 
@@ -28,9 +28,10 @@ Exit code: 0 nothing is wrong, 1 something is, 2 the call or the configuration i
     const config = loadConfig({ args: call.configArgs, env, cwd })
     refuseWords(call.words)
     const apiKey = call.text('api-key') ?? env.SIDECAST_API_KEY
+    const named = { publicUrl: call.text('url'), privateUrl: call.text('private-url') ?? env.SIDECAST_URL }
     const addresses: Addresses = {
-      publicUrl: toUrl(call.text('url') ?? local(config.gateway), '--url'),
-      privateUrl: toUrl(call.text('private-url') ?? env.SIDECAST_URL ?? local(config.http), '--private-url'),
+      publicUrl: toUrl(named.publicUrl ?? local(config.gateway), '--url'),
+      privateUrl: toUrl(named.privateUrl ?? local(config.http), '--private-url'),
       ...(apiKey === undefined ? {} : { apiKey }),
     }
     let problems = 0
@@ -53,7 +54,7 @@ Exit code: 0 nothing is wrong, 1 something is, 2 the call or the configuration i
       const { checkBroker } = await import('./doctor/broker.ts')
       show(titled('broker', await checkBroker(config.amqp)))
     }
-    show(await checkBridge(config, addresses, call.texts('origin')))
+    show(await checkBridge(config, addresses, { named, origins: call.texts('origin') }))
     console.log(problems === 0 ? 'Nothing is wrong.' : `${problems} ${problems === 1 ? 'thing is' : 'things are'} wrong.`)
     return problems === 0 ? 0 : 1
   },
@@ -61,16 +62,27 @@ Exit code: 0 nothing is wrong, 1 something is, 2 the call or the configuration i
 
 const titled = (title: string, findings: readonly Finding[]): readonly Titled[] => findings.map((finding) => [title, finding])
 
-async function checkBridge(config: Config, addresses: Addresses, origins: readonly string[]): Promise<readonly Titled[]> {
+interface Asked {
+  /** The addresses that were given, at which somebody must answer then. */
+  readonly named: { readonly [which in 'publicUrl' | 'privateUrl']: string | undefined }
+  readonly origins: readonly string[]
+}
+
+async function checkBridge(config: Config, addresses: Addresses, { named, origins }: Asked): Promise<readonly Titled[]> {
   const { checkCanary, checkOrigins, checkReady, checkSticky } = await import('./doctor/bridge.ts')
+  const { publicUrl, privateUrl } = addresses
   const ready = await checkReady(addresses, config.jwt.clockToleranceMs)
-  if (ready === undefined) return [['bridge', skipped(`none answers at ${addresses.privateUrl}: start it (sidecast serve), or give --private-url`)]]
+  const none = `none answers at ${privateUrl}: start it (sidecast serve)`
+  const absent = named.privateUrl === undefined ? skipped(`${none}, or give --private-url`) : problem(none, 'or correct --private-url (SIDECAST_URL)')
+  if (ready === undefined && named.publicUrl === undefined) return [['bridge', absent]]
   const { allowedOrigins, transports } = config.gateway
+  // What browsers reach can be tried from where the private listener cannot be reached; nothing is published then.
+  const reached = ready === undefined ? { publicUrl, privateUrl } : addresses
   return [
-    ...ready,
-    ...titled('origins', await checkOrigins(addresses, origins.length > 0 ? origins : allowedOrigins)),
-    ...(transports.includes('polling') ? titled('sticky', [await checkSticky(addresses)]) : []),
-    ...(transports.includes('websocket') ? titled('canary', await checkCanary(addresses, config)) : []),
+    ...(ready ?? [['bridge', absent] as const]),
+    ...titled('origins', await checkOrigins(reached, origins.length > 0 ? origins : allowedOrigins)),
+    ...(transports.includes('polling') ? titled('sticky', [await checkSticky(reached)]) : []),
+    ...(transports.includes('websocket') ? titled('canary', await checkCanary(reached, config)) : []),
   ]
 }
 

@@ -123,7 +123,8 @@ export async function checkCanary({ publicUrl, privateUrl, apiKey }: Addresses, 
   }
   try {
     const connected = ok('a login connects over WebSocket')
-    if (apiKey === undefined) return [connected, skipped('nothing is published without a key: --api-key or SIDECAST_API_KEY')]
+    if (apiKey === undefined)
+      return [connected, skipped('nothing is published: that needs a private listener that answers, and a key (--api-key or SIDECAST_API_KEY)')]
     const response = await fetch(new URL('/v1/events', privateUrl), {
       method: 'POST',
       headers: { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' },
