@@ -24,7 +24,7 @@ import { createHttpIngress, type HttpIngressOptions, setTimeouts } from './http/
 import { closeServer, listen, toBound, toUrl } from './listeners.ts'
 import { EmbeddedLog } from './log/embedded.ts'
 import { RedisLog } from './log/redis/redis-log.ts'
-import { createMetrics, type Metrics } from './metrics/metrics.ts'
+import { createMetrics, type Metrics, type MetricsOptions } from './metrics/metrics.ts'
 import { RedisPresence } from './presence/redis-presence.ts'
 import { createRefusalLog } from './refusal-log.ts'
 import { Releasers } from './releasers.ts'
@@ -64,7 +64,12 @@ export async function startBridge(config: Config, logger: Logger): Promise<Bridg
   const { releasers, onFailure } = surroundings
   try {
     const { log, nodes } = await openLog(surroundings)
-    const metrics = createMetrics({ sessions: () => hub.sessions().size, unackedMessages: () => ingresses?.unacked() ?? 0, onFailure })
+    const metrics = createMetrics({
+      sessions: () => hub.sessions().size,
+      unackedMessages: () => ingresses?.unacked() ?? 0,
+      ...canaryAge(log),
+      onFailure,
+    })
     const authorities = startAuthorities(surroundings, metrics)
     const hub = createHub(surroundings, { log, authorities, observer: metrics.observer, ...(nodes && { link: nodes }) })
     keepSwept(surroundings, hub)
@@ -96,6 +101,11 @@ export async function openLog({ config, releasers, onFailure }: Surroundings, { 
   const nodes = new RedisPresence({ key: `{${config.redis.prefix}}:presence`, node: randomUUID(), open: () => log.openLine(), onFailure })
   releasers.add(() => nodes.close())
   return { log, nodes }
+}
+
+/** What the metrics say of a log that nodes share. */
+export function canaryAge(log: EventLog): Pick<MetricsOptions, 'canaryAgeMs'> {
+  return log.health().canaryAgeMs === undefined ? {} : { canaryAgeMs: () => log.health().canaryAgeMs }
 }
 
 export function startAuthorities({ config, logger, releasers, onFailure }: Surroundings, metrics: Metrics): Authorities {

@@ -9,6 +9,8 @@ export interface MetricsOptions {
   readonly sessions: () => number
   /** How many messages the broker has delivered and Sidecast has not acked. */
   readonly unackedMessages: () => number
+  /** See `LogHealth`; absent where the log is not shared, or another process has the line to it. */
+  readonly canaryAgeMs?: () => number | undefined
   /** Gets what the observer is told of as failed. */
   readonly onFailure: (error: unknown) => void
 }
@@ -32,7 +34,7 @@ export interface Metrics {
 }
 
 /** What has happened, counted. Labels hold codes, ends and routes only: a user, a room or an event name as a label would grow without bound. */
-export function createMetrics({ sessions, unackedMessages, onFailure }: MetricsOptions): Metrics {
+export function createMetrics({ sessions, unackedMessages, canaryAgeMs, onFailure }: MetricsOptions): Metrics {
   const registry = new Registry()
   const registers = [registry]
   // The names that dashboards know: process_*, nodejs_*, with the delay of the event loop among them.
@@ -65,8 +67,20 @@ export function createMetrics({ sessions, unackedMessages, onFailure }: MetricsO
   const resumedEvents = counter('events_resumed_total', 'Events that sessions caught up on.')
   const notResumed = counter('resumes_refused_total', 'Clients that asked to resume and had to start anew.', ['reason'])
   const handshakes = counter('handshakes_refused_total', 'Logins of browsers that were refused.', ['code'])
-  const revocations = counter('revocations_total', 'Revocations that came into force.')
-  const revocationsInForce = new Gauge({ name: 'sidecast_revocations', help: 'Revocations that are in force.', registers })
+  // Every worker knows them all.
+  const revocations = new Counter({ name: 'sidecast_revocations_total', help: 'Revocations that came into force.', aggregator: 'max', registers })
+  const revocationsInForce = new Gauge({ name: 'sidecast_revocations', help: 'Revocations that are kept.', aggregator: 'max', registers })
+  if (canaryAgeMs !== undefined) {
+    new Gauge({
+      name: 'sidecast_log_canary_age_seconds',
+      help: 'How long ago the newest proof was sent to the shared log that has come back.',
+      registers,
+      collect() {
+        const ageMs = canaryAgeMs()
+        if (ageMs !== undefined) this.set(ageMs / 1000)
+      },
+    })
+  }
   const failures = counter('failures_total', 'Things that should not happen, did, and were survived.')
   const requests = counter('http_requests_total', 'Requests to the ingress.', ['method', 'route', 'status'])
   const credentials = counter('http_credentials_total', 'Requests to the ingress, by the name of the key that they came with.', ['credential'])

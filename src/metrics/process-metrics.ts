@@ -12,13 +12,15 @@ const isOurs = ({ name }: { readonly name: string }): boolean => name.startsWith
 export class ProcessMetrics {
   /** What was shown of each process last. */
   readonly #shown = new Map<string, MetricsSnapshot>()
-  #retired: MetricsSnapshot = []
+  /** What processes that are gone have counted; the first one is the sum of many. */
+  readonly #retired: MetricsSnapshot[] = []
+  #merging = false
 
   /** By the name of the process; one that does not answer is shown as before. @returns the text format of Prometheus */
   async render(snapshots: ReadonlyMap<string, MetricsSnapshot>): Promise<string> {
     for (const [worker, snapshot] of snapshots) this.#shown.set(worker, snapshot)
     const labelled = [...this.#shown].map(([worker, snapshot]) => snapshot.map((metric) => (isOurs(metric) ? metric : withLabel(metric, worker))))
-    return aggregate([...labelled, this.#retired]).metrics()
+    return aggregate([...labelled, ...this.#retired]).metrics()
   }
 
   /** A process is gone. */
@@ -26,8 +28,20 @@ export class ProcessMetrics {
     const last = this.#shown.get(worker)
     this.#shown.delete(worker)
     if (last === undefined) return
-    const counted = last.filter((metric) => isOurs(metric) && String(metric.type) !== 'gauge')
-    this.#retired = await aggregate([this.#retired, counted]).getMetricsAsJSON()
+    // In this turn: whoever asks meanwhile must not miss it, nor another that goes at the same time overwrite it.
+    this.#retired.push(last.filter((metric) => isOurs(metric) && String(metric.type) !== 'gauge'))
+    await this.#merge()
+  }
+
+  async #merge(): Promise<void> {
+    if (this.#merging) return
+    this.#merging = true
+    try {
+      const merged = [...this.#retired]
+      this.#retired.splice(0, merged.length, await aggregate(merged).getMetricsAsJSON())
+    } finally {
+      this.#merging = false
+    }
   }
 }
 

@@ -135,15 +135,18 @@ export class Workers implements PeerLink {
 
   /** The metrics of all processes as those of one bridge. */
   async render(): Promise<string> {
-    const snapshots = new Map([['parent', await this.#options.ownMetrics()]])
+    const own = await this.#options.ownMetrics()
+    const told = new Map<WorkerProcess, MetricsSnapshot>()
     const impatience = new AbortController()
     const all = [...this.#processes.values()].filter(({ up }) => up)
     await Promise.race([
-      Promise.all(all.map(async (process) => snapshots.set(String(process.number), await this.#metricsOf(process)))),
+      Promise.all(all.map(async (process) => told.set(process, await this.#metricsOf(process)))),
       setTimeout(metricsMs, undefined, { signal: impatience.signal, ref: false }).catch(() => undefined),
     ])
     impatience.abort()
-    return this.#metrics.render(snapshots)
+    // Not of one that is gone since: what it has counted is in the sum already.
+    const there = [...told].filter(([process]) => this.#processes.get(process.number) === process)
+    return this.#metrics.render(new Map([['parent', own], ...there.map(([process, snapshot]) => [String(process.number), snapshot] as const)]))
   }
 
   /** Sends the clients elsewhere over a period. */
