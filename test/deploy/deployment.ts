@@ -15,7 +15,7 @@ const example = new URL('../../examples/haproxy/haproxy.cfg', import.meta.url)
 /** Attempts of 10 ms, after which whatever should have started has not. */
 const maxTries = 3000
 
-export interface DeployedNode {
+interface DeployedNode {
   readonly privateUrl: string
   /** SIGTERM, and another one in its place. Resolves when that is ready. */
   restart(): Promise<void>

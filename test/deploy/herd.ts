@@ -20,7 +20,7 @@ interface Start {
 }
 
 /** What became of the clients, each of which expects the numbers from 0 on in the data of `numbered`. */
-export interface Report {
+interface Report {
   readonly connected: number
   /** How many have got each number below this once and in order. */
   readonly complete: number
