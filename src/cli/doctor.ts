@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { type Config, loadConfig } from '../config/config.ts'
 import { notesOn } from '../config/notes.ts'
 import { type Command, misuse, parseCall, refuseWords } from './command.ts'
@@ -13,7 +14,7 @@ export const doctor: Command = {
   summary: 'tries everything that a first deployment gets wrong',
   help: `sidecast doctor [--url https://push.example.com] [--api-key KEY] [--config sidecast.yaml] [flags of serve]
 
-Looks at the configuration, at this machine, at what the configuration names (keys, the application, the broker), and at a bridge if one
+Looks at the configuration, at this machine, at what the configuration names (keys, Redis, the application, the broker), and at a bridge if one
 runs: clocks, file limits, the data folder, origins, sticky sessions, and a canary: a login that connects and an event that reaches it.
 
   --url          where browsers reach the bridge, through all proxies; else its public listener on this machine
@@ -48,6 +49,20 @@ Exit code: 0 nothing is wrong, 1 something is, 2 the call or the configuration i
       ['data folder', await checkFolder(config.log.directory)],
     ])
     show(await checkKeys(config.jwt))
+    if (config.workers > availableParallelism())
+      show([
+        [
+          'workers',
+          problem(
+            `${config.workers} workers on ${availableParallelism()} processors: they wait for each other`,
+            'set SIDECAST_WORKERS to at most as many, or to auto',
+          ),
+        ],
+      ])
+    if (config.redis !== undefined) {
+      const { checkRedis } = await import('./doctor/redis.ts')
+      show(titled('redis', await checkRedis(config.redis)))
+    }
     if (config.backend !== undefined) show(titled('application', await checkBackend(config.backend)))
     if (config.amqp !== undefined) {
       // Only here, so that the other commands do not load a client of RabbitMQ; the same below for sockets.
