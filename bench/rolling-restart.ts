@@ -1,6 +1,6 @@
 /**
- * What clients see while three nodes behind HAProxy are restarted one after the other: `npm run bench:rolling [clients] [drain period]`. Everything shares this
- * machine, so it is the shape that counts: returns per 100 ms, and that nothing is lost, repeated or swapped.
+ * What clients see while three nodes behind HAProxy are restarted one after the other: `npm run bench:rolling [clients] [drain period] [workers]`. Everything
+ * shares this machine, so it is the shape that counts: returns per 100 ms, and that nothing is lost, repeated or swapped.
  */
 
 import { startDeployment } from '../test/deploy/deployment.ts'
@@ -8,18 +8,18 @@ import { type Herd, startHerd } from '../test/deploy/herd.ts'
 import { startPublishing } from '../test/deploy/publishing.ts'
 import { perSlice } from '../test/deploy/slices.ts'
 
-const [clients = '3000', drainPeriod = '10s'] = process.argv.slice(2)
+const [clients = '3000', drainPeriod = '10s', workers = '1'] = process.argv.slice(2)
 const herds = 3
 const pauseMs = 250
 
-await using deployment = await startDeployment(3, { DRAIN_LEAD: '2s', DRAIN_PERIOD: drainPeriod, TRUSTED_PROXIES: 'loopback' })
+await using deployment = await startDeployment(3, { DRAIN_LEAD: '2s', DRAIN_PERIOD: drainPeriod, TRUSTED_PROXIES: 'loopback', WORKERS: workers })
 const each = Math.ceil(Number(clients) / herds)
 const all: Herd[] = []
 await using stack = new AsyncDisposableStack()
 for (let index = 0; index < herds; index++) {
   all.push(stack.use(await startHerd({ url: deployment.publicUrl, secret: deployment.secret, count: each, name: `herd${index}` })))
 }
-console.log(`${each * herds} clients over WebSocket, three nodes, a drain period of ${drainPeriod}`)
+console.log(`${each * herds} clients over WebSocket, three nodes of ${workers}, a drain period of ${drainPeriod}`)
 const publishing = startPublishing(deployment, pauseMs)
 for (const [index, node] of deployment.nodes.entries()) {
   const startedAt = performance.now()
