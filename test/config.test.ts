@@ -240,6 +240,17 @@ describe('what is in force', () => {
     expect(load({ API_KEYS_FILE: 'keys' }, { cwd }).http.apiKeys.map(({ name }) => name)).toEqual(['a', 'b'])
   })
 
+  test('an API key with limits is a map in the file, as docs/http.md shows it', async () => {
+    const page = await readFile(new URL('../docs/http.md', import.meta.url), 'utf8')
+    const [, example = ''] = /```yaml\n( +api_keys:[\s\S]*?)```/.exec(page) ?? []
+    const digest = '9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08'
+    const text = example.replace('9f86d0…', digest).replaceAll(/^ {2}/gm, '')
+    expect(text).toContain(digest)
+    const cwd = await folderWith({ 'sidecast.yaml': text })
+    const [chat] = load({}, { args: ['--config=sidecast.yaml'], cwd }).http.apiKeys
+    expect(chat).toMatchObject({ name: 'chat', scopes: ['publish', 'read'], rooms: [expect.anything()], events: [expect.anything()] })
+  })
+
   test('workers are a number, or as many as there are cores', () => {
     expect(load({ WORKERS: '8' }).workers).toBe(8)
     expect(load({ WORKERS: 'auto' }).workers).toBe(Math.min(availableParallelism(), 64))

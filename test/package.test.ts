@@ -62,7 +62,9 @@ interface PackedPackage {
   readonly files: readonly { readonly path: string }[]
 }
 
-test('the package holds the build, the contract, the readme and the license, and runs where it is installed', { timeout: 180_000 }, async () => {
+test('the package holds the build, the contract, the readme and the license, and runs where it is installed, with workers', {
+  timeout: 180_000,
+}, async () => {
   const { tarball, files } = await pack()
   expect(files.filter((file) => !file.startsWith('dist/')).toSorted()).toEqual(['LICENSE', 'README.md', 'openapi.yaml', 'package.json'])
   expect(files).toContain('dist/cli.js')
@@ -74,7 +76,8 @@ test('the package holds the build, the contract, the readme and the license, and
 
   const data = join(folder, 'data')
   await mkdir(data)
-  const settings = testEnvironment(data, { LOG_LEVEL: 'info' })
+  // The workers are processes that the package starts from its own files.
+  const settings = testEnvironment(data, { LOG_LEVEL: 'info', WORKERS: '2' })
   // A group of its own: npx starts a shell, which starts the program, and all of them must end.
   const options = { cwd: folder, env: { ...environment, ...settings }, detached: true } as const
   const command = ['--no', '--', 'sidecast', 'serve']
