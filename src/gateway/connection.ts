@@ -6,6 +6,7 @@ import { BridgeError, type ErrorCode } from '../errors.ts'
 import { cut, farewellMs } from './engine.ts'
 import { encodeFrame, type Frame } from './frame.ts'
 import { Outbox } from './outbox.ts'
+import type { Tick } from './tick.ts'
 
 /** What the client is told before the server ends its session; absent: there is nobody, or no room, to tell. */
 const farewells: Readonly<Record<SessionEnd, ErrorCode | undefined>> = {
@@ -27,6 +28,7 @@ export interface ConnectionOptions {
   /** The place in the log that the client has seen already. */
   readonly position: number
   readonly maxBufferBytes: number
+  readonly tick: Tick
   readonly encodeEvent: (event: Stored<EventEntry>) => Frame
   /** Called once, also when the client or the network ended it. */
   readonly onEnd: (end: SessionEnd) => void
@@ -44,7 +46,12 @@ export class SocketConnection implements Connection {
     this.#socket = socket
     this.#options = options
     this.#position = options.position
-    this.#outbox = new Outbox(socket.conn, options.maxBufferBytes, () => this.close('slow_consumer'))
+    this.#outbox = new Outbox(socket.conn, {
+      tick: options.tick,
+      maxBytes: options.maxBufferBytes,
+      onStall: () => this.close('slow_consumer'),
+      onBroken: () => this.close('transport'),
+    })
     socket.on('disconnect', (reason) => {
       this.#end(reason === 'client namespace disconnect' ? 'client' : 'transport')
       // Leaving the namespace alone would keep the engine connection open for ever.
@@ -99,6 +106,8 @@ export class SocketConnection implements Connection {
     // With the offset that the client has: a later one would let it skip what it did not get.
     const data = JSON.stringify({ code, message: text, retry: retryable })
     this.#outbox.send(encodeFrame('sidecast:disconnect', data, this.#options.offsetOf(this.#position)))
+    // Before the WebSocket is closed: nothing may follow its last frame.
+    this.#outbox.flush()
     // A stock client comes back after a lost connection and stays away after a disconnect packet. One that was replaced would take the session back,
     // and so on without end.
     if (end === 'disconnected' || end === 'revoked' || end === 'replaced') this.#socket.disconnect(true)

@@ -18,6 +18,7 @@ import { encodeFrame, type Frame } from './frame.ts'
 import { type Admission, createHandshake, type HandshakeOptions } from './handshake.ts'
 import { type LimitOptions, Limits } from './limits.ts'
 import { answerRequests } from './requests.ts'
+import { Tick } from './tick.ts'
 import { forgetRequest } from './token-source.ts'
 import { Turns } from './turns.ts'
 
@@ -68,6 +69,7 @@ export class Gateway {
   readonly #limits: Limits
   readonly #addressOf: ClientAddress
   readonly #turns = new Turns(maxWaiting)
+  readonly #tick = new Tick()
   /** All connections, also those that nobody has logged in on, and where their clients are. */
   readonly #engines = new Map<Engine, string>()
   #draining = false
@@ -213,6 +215,7 @@ export class Gateway {
       offsetOf: (position) => hub.offsetOf(position),
       position: resume.after ?? 0,
       maxBufferBytes: this.#options.maxBufferBytes,
+      tick: this.#tick,
       encodeEvent: (event) => this.#encode(event),
       onEnd: (end) => {
         hub.detach(session)
