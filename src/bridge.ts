@@ -15,6 +15,7 @@ import type { Check } from './core/health.ts'
 import { Hub } from './core/hub.ts'
 import type { Observer } from './core/observer.ts'
 import type { PeerLink } from './core/peers.ts'
+import { Pressure, type PressureOptions } from './core/pressure.ts'
 import { createRevocationParser } from './core/revocation-request.ts'
 import { BridgeError } from './errors.ts'
 import { Gateway } from './gateway/gateway.ts'
@@ -63,14 +64,26 @@ export async function startBridge(config: Config, logger: Logger): Promise<Bridg
   const { releasers, onFailure } = surroundings
   try {
     const { log, nodes } = await openLog(surroundings)
-    const metrics = createMetrics({ sessions: () => hub.sessions().size, unackedMessages: () => ingresses?.unacked() ?? 0, onFailure })
+    const pressure = createPressure(surroundings)
+    const metrics = createMetrics({
+      sessions: () => hub.sessions().size,
+      unackedMessages: () => ingresses?.unacked() ?? 0,
+      waitingBytes: () => pressure.bytes,
+      onFailure,
+    })
     const authorities = startAuthorities(surroundings, metrics)
-    const hub = createHub(surroundings, { log, authorities, observer: metrics.observer, ...(nodes && { link: nodes }) })
+    const hub = createHub(surroundings, {
+      log,
+      authorities,
+      observer: metrics.observer,
+      overloaded: () => pressure.overloaded,
+      ...(nodes && { link: nodes }),
+    })
     keepSwept(surroundings, hub)
     let ingresses: Ingresses | undefined
     ingresses = await startIngresses(surroundings, { log, hub, metrics, shownMetrics: metrics, checks: () => authorities.checks() })
 
-    const gateway = createGateway(surroundings, { log, hub, authorities, observer: metrics.observer })
+    const gateway = createGateway(surroundings, { log, hub, authorities, pressure, observer: metrics.observer })
     await listen(gateway.server, 'public', config.gateway)
     gateway.start()
     releasers.add(() => gateway.close())
@@ -109,6 +122,8 @@ interface HubParts {
   readonly observer: Observer
   readonly authorities: Pick<Authorities, 'authorizeRoom'>
   readonly link?: PeerLink
+  /** See `HubOptions`. */
+  readonly overloaded?: () => boolean
 }
 
 export function createHub({ config }: Surroundings, { authorities, ...parts }: HubParts): Hub {
@@ -121,6 +136,16 @@ export function createHub({ config }: Surroundings, { authorities, ...parts }: H
     maxRoomsPerSession: config.gateway.roomsPerSession,
     revocationAgeMs: config.jwt.revocationAgeMs,
     clockToleranceMs: config.jwt.clockToleranceMs,
+  })
+}
+
+/** What waits for the clients of this process. */
+export function createPressure({ config: { gateway } }: Surroundings, onChange?: PressureOptions['onChange']): Pressure {
+  return new Pressure({
+    maxBytes: gateway.maxBufferedBytes,
+    maxLagMs: gateway.maxLagMs,
+    now: () => performance.now(),
+    ...(onChange && { onChange }),
   })
 }
 
@@ -238,6 +263,7 @@ interface GatewayParts {
   readonly hub: Hub
   readonly observer: Observer
   readonly authorities: Pick<Authorities, 'login'>
+  readonly pressure: Pressure
   /** See `GatewayOptions`. */
   readonly idPrefix?: string
 }

@@ -1,6 +1,7 @@
 import type { Socket } from 'socket.io'
 import type { EventEntry, Stored } from '../core/entry.ts'
 import type { SessionEnd } from '../core/observer.ts'
+import type { Pressure } from '../core/pressure.ts'
 import type { Connection, Forwarded, Notice } from '../core/session.ts'
 import { BridgeError, type ErrorCode } from '../errors.ts'
 import { cut, farewellMs } from './engine.ts'
@@ -29,6 +30,7 @@ export interface ConnectionOptions {
   readonly position: number
   readonly maxBufferBytes: number
   readonly tick: Tick
+  readonly pressure: Pick<Pressure, 'report'>
   readonly encodeEvent: (event: Stored<EventEntry>) => Frame
   /** Called once, also when the client or the network ended it. */
   readonly onEnd: (end: SessionEnd) => void
@@ -48,6 +50,7 @@ export class SocketConnection implements Connection {
     this.#position = options.position
     this.#outbox = new Outbox(socket.conn, {
       tick: options.tick,
+      pressure: options.pressure,
       maxBytes: options.maxBufferBytes,
       onStall: () => this.close('slow_consumer'),
       onBroken: () => this.close('transport'),

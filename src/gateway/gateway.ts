@@ -8,6 +8,7 @@ import { Encoder } from 'socket.io-parser'
 import { type ServerOptions as WebSocketOptions, WebSocketServer } from 'ws'
 import type { EventEntry, Stored } from '../core/entry.ts'
 import type { Observer } from '../core/observer.ts'
+import type { Pressure } from '../core/pressure.ts'
 import { Session } from '../core/session.ts'
 import { BridgeError } from '../errors.ts'
 import { type ClientAddress, createClientAddress } from './client-address.ts'
@@ -47,6 +48,8 @@ export interface GatewayOptions extends Omit<HandshakeOptions, 'draining' | 'lim
   readonly allowedOrigins: readonly string[]
   readonly serveClient: boolean
   readonly maxBufferBytes: number
+  /** Looked after from here: counted several times a second. */
+  readonly pressure: Pressure
   readonly pingIntervalMs: number
   readonly pingTimeoutMs: number
   readonly connectTimeoutMs: number
@@ -150,6 +153,7 @@ export class Gateway {
   start(): void {
     this.#sweeper = setInterval(() => {
       try {
+        this.#options.pressure.recount()
         this.#options.hub.expire()
       } catch (error) {
         this.#options.onFailure(error)
@@ -184,6 +188,7 @@ export class Gateway {
   async close(): Promise<void> {
     this.#draining = true
     clearInterval(this.#sweeper)
+    this.#options.pressure.close()
     for (const session of this.#options.hub.sessions()) session.connection.close('draining')
     // While the listener is still open: one that polls comes once more for what it is told.
     const leaving = [...this.#engines.keys()].filter(({ readyState }) => readyState === 'closing').map((engine) => once(engine, 'close'))
@@ -216,6 +221,7 @@ export class Gateway {
       position: resume.after ?? 0,
       maxBufferBytes: this.#options.maxBufferBytes,
       tick: this.#tick,
+      pressure: this.#options.pressure,
       encodeEvent: (event) => this.#encode(event),
       onEnd: (end) => {
         hub.detach(session)

@@ -1,3 +1,4 @@
+import type { Backlog, Pressure } from '../core/pressure.ts'
 import type { Batch } from './batch.ts'
 import type { Engine } from './engine.ts'
 import type { Frame } from './frame.ts'
@@ -15,6 +16,8 @@ const stallMs = 5000
 
 export interface OutboxOptions {
   readonly tick: Tick
+  /** Told of what does not leave at once. */
+  readonly pressure: Pick<Pressure, 'report'>
   readonly maxBytes: number
   readonly onStall: () => void
   /** The connection cannot be written to. */
@@ -26,17 +29,18 @@ export interface OutboxOptions {
  * else through Engine.IO, in order. Engine.IO keeps what it cannot write for as long as it likes; this counts it, whoever wrote it (a client that asks for
  * answers and does not read them holds memory like one that does not read events).
  */
-export class Outbox {
+export class Outbox implements Backlog {
   readonly #engine: Engine
   readonly #options: OutboxOptions
   /** Absent: long-polling, until it is upgraded. */
   #line: Line | undefined
-  /** Begun while the line was free, and written before Engine.IO gets anything more: so the line stays free. */
+  /** All that Engine.IO has is older, and it gets nothing more before this is written: so either way keeps the order, whichever is open by then. */
   #batch: Batch | undefined
   /** Characters (about bytes) given to the engine and not yet to the transport. */
   #queued = 0
   /** Given to the transport in its last batch. */
   #inFlight = 0
+  #written = 0
 
   constructor(engine: Engine, options: OutboxOptions) {
     this.#engine = engine
@@ -48,7 +52,10 @@ export class Outbox {
     engine.on('packetCreate', (packet: { readonly data?: unknown }) => {
       // What Engine.IO writes comes behind what was sent before it.
       this.flush()
-      this.#queued += typeof packet.data === 'string' ? packet.data.length : 0
+      const length = typeof packet.data === 'string' ? packet.data.length : 0
+      this.#queued += length
+      this.#written += length
+      if (length > 0) options.pressure.report(this)
       // Events stop at `full`, the last of them may be as large as what waited before it; what grows beyond are answers that nobody reads.
       if (this.#waiting > 2 * options.maxBytes + wordsBytes) options.onStall()
     })
@@ -65,6 +72,18 @@ export class Outbox {
     return this.#queued + (this.#engine.transport.writable ? 0 : this.#inFlight)
   }
 
+  get waitingBytes(): number {
+    return this.#engine.readyState === 'closed' ? 0 : this.#waiting
+  }
+
+  get writtenBytes(): number {
+    return this.#written
+  }
+
+  cut(): void {
+    this.#options.onStall()
+  }
+
   /** No more should be sent but what the client makes room for. */
   get full(): boolean {
     if (this.#waiting < this.#options.maxBytes) return false
@@ -75,7 +94,7 @@ export class Outbox {
   send(frame: Frame): void {
     const batch = this.#batch
     if (batch !== undefined) this.#batch = batch.with(frame)
-    else if (this.#line?.free === true) this.#batch = this.#options.tick.begin(this, frame)
+    else if (this.#line !== undefined) this.#batch = this.#options.tick.begin(this, frame)
     else this.#sendByEngine(frame)
     if (this.#batch !== undefined && this.#batch.bytes >= highWaterBytes) this.flush()
   }
@@ -86,8 +105,12 @@ export class Outbox {
     if (batch === undefined) return
     this.#batch = undefined
     try {
-      if (this.#line?.free === true) this.#line.tcp.write(batch.buffer)
-      else for (const frame of batch.frames) this.#sendByEngine(frame)
+      if (this.#line?.free === true) {
+        const { tcp } = this.#line
+        tcp.write(batch.buffer)
+        this.#written += batch.bytes
+        if (tcp.writableLength > 0) this.#options.pressure.report(this)
+      } else for (const frame of batch.frames) this.#sendByEngine(frame)
     } catch {
       this.#options.onBroken()
     }

@@ -9,6 +9,8 @@ export interface MetricsOptions {
   readonly sessions: () => number
   /** How many messages the broker has delivered and Sidecast has not acked. */
   readonly unackedMessages: () => number
+  /** How many bytes wait for clients. Absent: this process has none. */
+  readonly waitingBytes?: () => number
   /** Gets what the observer is told of as failed. */
   readonly onFailure: (error: unknown) => void
 }
@@ -32,7 +34,7 @@ export interface Metrics {
 }
 
 /** What has happened, counted. Labels hold codes, ends and routes only: a user, a room or an event name as a label would grow without bound. */
-export function createMetrics({ sessions, unackedMessages, onFailure }: MetricsOptions): Metrics {
+export function createMetrics({ sessions, unackedMessages, waitingBytes = () => 0, onFailure }: MetricsOptions): Metrics {
   const registry = new Registry()
   const registers = [registry]
   // The names that dashboards know: process_*, nodejs_*, with the delay of the event loop among them.
@@ -46,6 +48,14 @@ export function createMetrics({ sessions, unackedMessages, onFailure }: MetricsO
     registers,
     collect() {
       this.set(sessions())
+    },
+  })
+  new Gauge({
+    name: 'sidecast_waiting_bytes',
+    help: 'Bytes that wait in memory for clients that are slow.',
+    registers,
+    collect() {
+      this.set(waitingBytes())
     },
   })
   const published = counter('events_published_total', 'Events that were stored.')

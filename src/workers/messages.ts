@@ -38,6 +38,8 @@ export type ToParent =
   | { readonly kind: 'metrics'; readonly metrics: MetricsSnapshot }
   /** Answers a beat. `connections`: how many there are. */
   | { readonly kind: 'beat'; readonly connections: number }
+  /** Whether so much waits for its slow clients that publishers should be refused; told when it changes. */
+  | { readonly kind: 'pressure'; readonly overloaded: boolean }
   /** The connection that was handed over first of those that were not taken yet. */
   | { readonly kind: 'taken' }
   | { readonly kind: 'drained' }

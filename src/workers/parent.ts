@@ -37,6 +37,7 @@ export async function startParent(config: Config, logger: Logger, { args, cwd }:
       authorities,
       log: withBroadcast(log, workers),
       observer: metrics.observer,
+      overloaded: () => workers.overloaded,
       link: nodes === undefined ? workers : joinLinks(workers, nodes, () => hub.peers),
     })
     keepSwept(surroundings, hub)

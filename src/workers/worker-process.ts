@@ -41,6 +41,7 @@ export class WorkerProcess {
   #state: 'starting' | 'up' | 'ended' = 'starting'
   #silentBeats = 0
   #connections = 0
+  #overloaded = false
   #cutFor: string | undefined
   readonly #drained = Promise.withResolvers<void>()
   readonly ended: Promise<void>
@@ -75,6 +76,11 @@ export class WorkerProcess {
   /** How much it has to do, to be compared with others. */
   get load(): number {
     return this.#connections
+  }
+
+  /** Whether too much waits for its slow clients. */
+  get overloaded(): boolean {
+    return this.#overloaded
   }
 
   tell(message: ToWorker): void {
@@ -139,6 +145,9 @@ export class WorkerProcess {
         return
       case 'beat':
         this.#connections = message.connections
+        return
+      case 'pressure':
+        this.#overloaded = message.overloaded
         return
       case 'taken':
         this.#handed.shift()

@@ -125,6 +125,11 @@ export class Workers implements PeerLink {
     else chosen.hand(socket, head, { isNew: number === undefined })
   }
 
+  /** Whether too much waits for the slow clients of one of them. */
+  get overloaded(): boolean {
+    return [...this.#processes.values()].some((process) => process.overloaded)
+  }
+
   check(): Check {
     const up = [...this.#processes.values()].filter((process) => process.responsive).length
     const { count } = this.#options

@@ -6,6 +6,7 @@ import { setImmediate } from 'node:timers/promises'
 import { Server } from 'socket.io'
 import { expect, test } from 'vitest'
 import { WebSocketServer } from 'ws'
+import { Pressure } from '../../src/core/pressure.ts'
 import type { Engine } from '../../src/gateway/engine.ts'
 import { encodeFrame, type Frame } from '../../src/gateway/frame.ts'
 import { Line } from '../../src/gateway/line.ts'
@@ -21,6 +22,7 @@ async function startLines(count: number, prepare: (engine: Engine) => void = () 
   await once(server.listen(0, '127.0.0.1'), 'listening')
   const { port } = server.address() as AddressInfo
   const tick = new Tick()
+  const pressure = new Pressure({ maxBytes: 1e12, maxLagMs: 60_000, now: () => performance.now() })
   const broken: Outbox[] = []
   const lines: { readonly client: WireClient; readonly engine: Engine; readonly outbox: Outbox }[] = []
   for (let index = 0; index < count; index++) {
@@ -29,7 +31,7 @@ async function startLines(count: number, prepare: (engine: Engine) => void = () 
     const [engine]: Engine[] = await connected
     if (engine === undefined) throw new Error('no connection')
     prepare(engine)
-    const outbox: Outbox = new Outbox(engine, { tick, maxBytes: 1e9, onStall: () => undefined, onBroken: () => void broken.push(outbox) })
+    const outbox: Outbox = new Outbox(engine, { tick, pressure, maxBytes: 1e9, onStall: () => undefined, onBroken: () => void broken.push(outbox) })
     await client.until(() => client.texts.length > 0)
     client.texts.length = 0
     lines.push({ client, engine, outbox })
