@@ -10,9 +10,8 @@ interface EngineFields {
 
 /** Fields of ws (8.23) that are its own affair. */
 interface SenderFields {
-  /** 0: nothing is being compressed or read. */
+  /** 0: nothing is being compressed or read, and nothing waits for that. */
   readonly _state: number
-  readonly _queue: readonly unknown[]
 }
 
 /**
@@ -46,14 +45,12 @@ export class Line {
   /** Whether a frame that is written now comes behind all that Engine.IO and ws have been given, and before the end. */
   get free(): boolean {
     const fields = this.#fields
-    const sender = this.#sender
     return (
       fields.writeBuffer.length === 0 &&
       !fields.upgrading &&
       this.#engine.readyState === 'open' &&
       this.#webSocket.readyState === WebSocket.OPEN &&
-      sender._state === 0 &&
-      sender._queue.length === 0 &&
+      this.#sender._state === 0 &&
       this.tcp.writable &&
       this.tcp.writableCorked === 0
     )
@@ -66,6 +63,5 @@ function isEngine(engine: unknown): engine is EngineFields {
 }
 
 function isSender(sender: unknown): sender is SenderFields {
-  if (typeof sender !== 'object' || sender === null) return false
-  return '_state' in sender && sender._state === 0 && '_queue' in sender && Array.isArray(sender._queue)
+  return typeof sender === 'object' && sender !== null && '_state' in sender && typeof sender._state === 'number'
 }
