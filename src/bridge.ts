@@ -24,6 +24,7 @@ import { createHttpIngress, type HttpIngressOptions, setTimeouts } from './http/
 import { closeServer, listen, toBound, toUrl } from './listeners.ts'
 import { EmbeddedLog } from './log/embedded.ts'
 import { RedisLog } from './log/redis/redis-log.ts'
+import { EventLoopDelay } from './metrics/event-loop-delay.ts'
 import { createMetrics, type Metrics } from './metrics/metrics.ts'
 import { RedisPresence } from './presence/redis-presence.ts'
 import { createRefusalLog } from './refusal-log.ts'
@@ -65,10 +66,12 @@ export async function startBridge(config: Config, logger: Logger): Promise<Bridg
   try {
     const { log, nodes } = await openLog(surroundings)
     const pressure = createPressure(surroundings)
+    const eventLoop = startEventLoopDelay(surroundings)
     const metrics = createMetrics({
       sessions: () => hub.sessions().size,
       unackedMessages: () => ingresses?.unacked() ?? 0,
       waitingBytes: () => pressure.bytes,
+      eventLoop,
       onFailure,
     })
     const authorities = startAuthorities(surroundings, metrics)
@@ -81,7 +84,13 @@ export async function startBridge(config: Config, logger: Logger): Promise<Bridg
     })
     keepSwept(surroundings, hub)
     let ingresses: Ingresses | undefined
-    ingresses = await startIngresses(surroundings, { log, hub, metrics, shownMetrics: metrics, checks: () => authorities.checks() })
+    ingresses = await startIngresses(surroundings, {
+      log,
+      hub,
+      metrics,
+      shownMetrics: metrics,
+      checks: () => [...authorities.checks(), eventLoop.check()],
+    })
 
     const gateway = createGateway(surroundings, { log, hub, authorities, pressure, observer: metrics.observer })
     await listen(gateway.server, 'public', config.gateway)
@@ -147,6 +156,12 @@ export function createPressure({ config: { gateway } }: Surroundings, onChange?:
     now: () => performance.now(),
     ...(onChange && { onChange }),
   })
+}
+
+export function startEventLoopDelay({ releasers }: Surroundings): EventLoopDelay {
+  const eventLoop = new EventLoopDelay()
+  releasers.add(async () => eventLoop.close())
+  return eventLoop
 }
 
 export function keepSwept({ releasers, onFailure }: Surroundings, hub: Hub): void {

@@ -2,13 +2,15 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 import type { Observer } from '../core/observer.ts'
 import { type AmqpMetrics, createAmqpMetrics } from './amqp-metrics.ts'
 import { type BackendMetrics, createBackendMetrics } from './backend-metrics.ts'
-import type { MetricsSnapshot } from './process-metrics.ts'
+import type { EventLoopDelay } from './event-loop-delay.ts'
+import { eventLoopDelayMetric, type MetricsSnapshot } from './process-metrics.ts'
 
 export interface MetricsOptions {
   /** How many sessions there are now. */
   readonly sessions: () => number
   /** How many messages the broker has delivered and Sidecast has not acked. */
   readonly unackedMessages: () => number
+  readonly eventLoop?: Pick<EventLoopDelay, 'take'>
   /** How many bytes wait for clients. Absent: this process has none. */
   readonly waitingBytes?: () => number
   /** Gets what the observer is told of as failed. */
@@ -34,7 +36,7 @@ export interface Metrics {
 }
 
 /** What has happened, counted. Labels hold codes, ends and routes only: a user, a room or an event name as a label would grow without bound. */
-export function createMetrics({ sessions, unackedMessages, waitingBytes = () => 0, onFailure }: MetricsOptions): Metrics {
+export function createMetrics({ sessions, unackedMessages, waitingBytes = () => 0, eventLoop, onFailure }: MetricsOptions): Metrics {
   const registry = new Registry()
   const registers = [registry]
   // The names that dashboards know: process_*, nodejs_*, with the delay of the event loop among them.
@@ -58,6 +60,18 @@ export function createMetrics({ sessions, unackedMessages, waitingBytes = () => 
       this.set(waitingBytes())
     },
   })
+  if (eventLoop !== undefined)
+    new Gauge({
+      name: eventLoopDelayMetric,
+      help: 'For how long the event loop was held in one turn, since the metrics were read last.',
+      labelNames: ['stat'],
+      registers,
+      collect() {
+        const { p99, max } = eventLoop.take()
+        this.set({ stat: 'p99' }, p99)
+        this.set({ stat: 'max' }, max)
+      },
+    })
   const published = counter('events_published_total', 'Events that were stored.')
   const duplicates = counter('events_duplicate_total', 'Events that had been stored before under the same id.')
   const dispatched = new Counter({

@@ -1,5 +1,5 @@
 import type { Logger } from 'pino'
-import { type Bridge, createHub, createSurroundings, keepSwept, openLog, startAuthorities, startIngresses } from '../bridge.ts'
+import { type Bridge, createHub, createSurroundings, keepSwept, openLog, startAuthorities, startEventLoopDelay, startIngresses } from '../bridge.ts'
 import type { Config } from '../config/config.ts'
 import type { ConfigSources } from '../config/sources.ts'
 import { listen, toBound, toUrl } from '../listeners.ts'
@@ -18,7 +18,8 @@ export async function startParent(config: Config, logger: Logger, { args, cwd }:
   const { releasers, onFailure } = surroundings
   try {
     const { log, nodes } = await openLog(surroundings, { shared: true })
-    const metrics = createMetrics({ sessions: () => 0, unackedMessages: () => ingresses?.unacked() ?? 0, onFailure })
+    const eventLoop = startEventLoopDelay(surroundings)
+    const metrics = createMetrics({ sessions: () => 0, unackedMessages: () => ingresses?.unacked() ?? 0, eventLoop, onFailure })
     const workers = new Workers({
       count: config.workers,
       sources: { args, cwd },
@@ -47,7 +48,7 @@ export async function startParent(config: Config, logger: Logger, { args, cwd }:
       hub,
       metrics,
       shownMetrics: workers,
-      checks: () => [...authorities.checks(), workers.check()],
+      checks: () => [...authorities.checks(), workers.check(), eventLoop.check()],
     })
 
     releasers.add(() => workers.close())

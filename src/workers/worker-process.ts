@@ -42,6 +42,7 @@ export class WorkerProcess {
   #silentBeats = 0
   #connections = 0
   #overloaded = false
+  #heldUp: string | undefined
   #cutFor: string | undefined
   readonly #drained = Promise.withResolvers<void>()
   readonly ended: Promise<void>
@@ -76,6 +77,11 @@ export class WorkerProcess {
   /** How much it has to do, to be compared with others. */
   get load(): number {
     return this.#connections
+  }
+
+  /** Why it answers late; undefined: it does not. */
+  get heldUp(): string | undefined {
+    return this.#heldUp
   }
 
   /** Whether too much waits for its slow clients. */
@@ -145,6 +151,7 @@ export class WorkerProcess {
         return
       case 'beat':
         this.#connections = message.connections
+        this.#heldUp = message.eventLoop.failure
         return
       case 'pressure':
         this.#overloaded = message.overloaded
