@@ -97,7 +97,13 @@ async function publishByRequests(order: PublishOrder): Promise<Publication> {
       await untilMicros(at)
       due.push({ number, at })
       const connection = free.pop()
-      if (connection !== undefined) working.push(work(connection).catch((error: unknown) => void (failure = error)))
+      if (connection !== undefined) {
+        working.push(
+          work(connection).catch((error: unknown) => {
+            failure = error
+          }),
+        )
+      }
     }
     await Promise.all(working)
     if (failure !== undefined) throw failure
