@@ -7,12 +7,12 @@ import { Server, type Socket } from 'socket.io'
 import { Encoder } from 'socket.io-parser'
 import { type ServerOptions as WebSocketOptions, WebSocketServer } from 'ws'
 import type { EventEntry, Stored } from '../core/entry.ts'
-import type { Observer } from '../core/observer.ts'
+import type { Observer, SessionEnd } from '../core/observer.ts'
 import type { Pressure } from '../core/pressure.ts'
 import { Session } from '../core/session.ts'
 import { BridgeError } from '../errors.ts'
 import { type ClientAddress, createClientAddress } from './client-address.ts'
-import { SocketConnection } from './connection.ts'
+import { type ConnectionOptions, SocketConnection } from './connection.ts'
 import { GuardedDecoder } from './decoder.ts'
 import { cut, type Engine, farewellMs, limitFarewell } from './engine.ts'
 import { encodeFrame, type Frame } from './frame.ts'
@@ -72,7 +72,7 @@ export class Gateway {
   readonly #limits: Limits
   readonly #addressOf: ClientAddress
   readonly #turns = new Turns(maxWaiting)
-  readonly #tick = new Tick()
+  readonly #ofConnections: ConnectionOptions
   /** All connections, also those that nobody has logged in on, and where their clients are. */
   readonly #engines = new Map<Engine, string>()
   #draining = false
@@ -83,6 +83,13 @@ export class Gateway {
   constructor(options: GatewayOptions) {
     this.#options = options
     this.#limits = new Limits(options)
+    this.#ofConnections = {
+      maxBufferBytes: options.maxBufferBytes,
+      pressure: options.pressure,
+      tick: new Tick(),
+      offsetOf: (position) => options.hub.offsetOf(position),
+      encodeEvent: (event) => this.#encode(event),
+    }
     this.#addressOf = createClientAddress(options.trustedProxies)
     this.server = createServer({ headersTimeout: requestMs, requestTimeout: requestMs }, refuseOther)
     // While its turn has not come nobody listens to an upgraded socket, and an error that nobody hears ends the process.
@@ -215,19 +222,13 @@ export class Gateway {
   #connect(socket: Socket): void {
     const { hub, observer, now } = this.#options
     const { identity, session: id, forwarded, ...resume }: Admission = socket.data
-    const connection: SocketConnection = new SocketConnection(socket, {
-      forwarded,
-      offsetOf: (position) => hub.offsetOf(position),
-      position: resume.after ?? 0,
-      maxBufferBytes: this.#options.maxBufferBytes,
-      tick: this.#tick,
-      pressure: this.#options.pressure,
-      encodeEvent: (event) => this.#encode(event),
-      onEnd: (end) => {
-        hub.detach(session)
-        observer.sessionClosed(end)
-      },
-    })
+    // It would be kept as long as the session.
+    socket.data = undefined
+    const onEnd = (end: SessionEnd): void => {
+      hub.detach(session)
+      observer.sessionClosed(end)
+    }
+    const connection: SocketConnection = new SocketConnection(socket, { forwarded, position: resume.after ?? 0, onEnd }, this.#ofConnections)
     const session: Session = new Session(id, identity, connection, now())
     answerRequests(socket, session, this.#addressOfSocket(socket), this.#options)
     hub.attach(session, resume)

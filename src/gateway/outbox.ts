@@ -14,14 +14,20 @@ const wordsBytes = 512 * 1024
 /** A client that takes not a byte for so long while something waits is cut off; it comes back and resumes. */
 const stallMs = 5000
 
+/** The same for all of them. */
 export interface OutboxOptions {
   readonly tick: Tick
   /** Told of what does not leave at once. */
   readonly pressure: Pick<Pressure, 'report'>
-  readonly maxBytes: number
-  readonly onStall: () => void
+  readonly maxBufferBytes: number
+}
+
+/** Whose outbox it is. */
+interface OutboxOwner {
+  /** The client takes nothing, or not enough. */
+  stalled(): void
   /** The connection cannot be written to. */
-  readonly onBroken: () => void
+  broken(): void
 }
 
 /**
@@ -31,6 +37,7 @@ export interface OutboxOptions {
  */
 export class Outbox implements Backlog {
   readonly #engine: Engine
+  readonly #owner: OutboxOwner
   readonly #options: OutboxOptions
   /** Absent: long-polling, until it is upgraded. */
   #line: Line | undefined
@@ -42,8 +49,9 @@ export class Outbox implements Backlog {
   #inFlight = 0
   #written = 0
 
-  constructor(engine: Engine, options: OutboxOptions) {
+  constructor(engine: Engine, owner: OutboxOwner, options: OutboxOptions) {
     this.#engine = engine
+    this.#owner = owner
     this.#options = options
     this.#line = Line.under(engine)
     engine.on('upgrade', () => {
@@ -57,7 +65,7 @@ export class Outbox implements Backlog {
       this.#written += length
       if (length > 0) options.pressure.report(this)
       // Events stop at `full`, the last of them may be as large as what waited before it; what grows beyond are answers that nobody reads.
-      if (this.#waiting > 2 * options.maxBytes + wordsBytes) options.onStall()
+      if (this.#waiting > 2 * options.maxBufferBytes + wordsBytes) owner.stalled()
     })
     engine.on('flush', () => {
       this.#inFlight = this.#queued
@@ -81,14 +89,14 @@ export class Outbox implements Backlog {
   }
 
   cut(): void {
-    this.#options.onStall()
+    this.#owner.stalled()
   }
 
   /** No more should be sent but what the client makes room for. */
   get full(): boolean {
-    if (this.#waiting < this.#options.maxBytes) return false
+    if (this.#waiting < this.#options.maxBufferBytes) return false
     this.flush()
-    return this.#waiting >= this.#options.maxBytes
+    return this.#waiting >= this.#options.maxBufferBytes
   }
 
   send(frame: Frame): void {
@@ -112,7 +120,7 @@ export class Outbox implements Backlog {
         if (tcp.writableLength > 0) this.#options.pressure.report(this)
       } else for (const frame of batch.frames) this.#sendByEngine(frame)
     } catch {
-      this.#options.onBroken()
+      this.#owner.broken()
     }
   }
 
@@ -132,7 +140,7 @@ export class Outbox implements Backlog {
     // The system's own clock of a connection sees a batch move that has not left as a whole: who reads slowly is not cut off.
     // A long-polling client takes a batch with each request; the ping timeout waits for the next one.
     return new Promise((resolve) => {
-      const { onStall } = this.#options
+      const onStall = (): void => this.#owner.stalled()
       tcp?.setTimeout(stallMs).on('timeout', onStall)
       const done = (): void => {
         tcp?.setTimeout(0).off('timeout', onStall).off('drain', done)

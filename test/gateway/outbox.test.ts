@@ -31,7 +31,11 @@ async function startLines(count: number, prepare: (engine: Engine) => void = () 
     const [engine]: Engine[] = await connected
     if (engine === undefined) throw new Error('no connection')
     prepare(engine)
-    const outbox: Outbox = new Outbox(engine, { tick, pressure, maxBytes: 1e9, onStall: () => undefined, onBroken: () => void broken.push(outbox) })
+    const outbox: Outbox = new Outbox(
+      engine,
+      { stalled: () => undefined, broken: () => void broken.push(outbox) },
+      { tick, pressure, maxBufferBytes: 1e9 },
+    )
     await client.until(() => client.texts.length > 0)
     client.texts.length = 0
     lines.push({ client, engine, outbox })
