@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { createServer, type Server as HttpServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { createServer, type Server as HttpServer, type IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket as TcpSocket } from 'node:net'
 import { setTimeout } from 'node:timers/promises'
 import { Server, type Socket } from 'socket.io'
@@ -20,7 +20,7 @@ import { type Admission, createHandshake, type HandshakeOptions } from './handsh
 import { type LimitOptions, Limits } from './limits.ts'
 import { answerRequests } from './requests.ts'
 import { Tick } from './tick.ts'
-import { forgetRequest } from './token-source.ts'
+import { forgetHandshake, forgetRequest } from './token-source.ts'
 import { Turns } from './turns.ts'
 
 /** The longest thing a client may send: a token and some words around it. */
@@ -132,6 +132,11 @@ export class Gateway {
       // A client sends its token with each request, and Engine.IO keeps the one that became a WebSocket. The first one is read by the handshake.
       if (hasParameter(request, 'sid')) process.nextTick(forgetRequest, request)
     })
+    this.#io.engine.use((_request: IncomingMessage, response: object, next: () => void) => {
+      // Engine.IO's stand-in for the answer to an upgrade listens for the end of the connection, and would keep the request until then.
+      if (!(response instanceof ServerResponse)) setImmediate(() => Object.assign(response, { req: undefined }))
+      next()
+    })
     this.#io.engine.on('connection', (engine: Engine) => {
       limitFarewell(engine)
       const address = this.#addressOf(engine.request)
@@ -222,8 +227,6 @@ export class Gateway {
   #connect(socket: Socket): void {
     const { hub, observer, now } = this.#options
     const { identity, session: id, forwarded, ...resume }: Admission = socket.data
-    // It would be kept as long as the session.
-    socket.data = undefined
     const onEnd = (end: SessionEnd): void => {
       hub.detach(session)
       observer.sessionClosed(end)
@@ -231,6 +234,7 @@ export class Gateway {
     const connection: SocketConnection = new SocketConnection(socket, { forwarded, position: resume.after ?? 0, onEnd }, this.#ofConnections)
     const session: Session = new Session(id, identity, connection, now())
     answerRequests(socket, session, this.#addressOfSocket(socket), this.#options)
+    forgetHandshake(socket)
     hub.attach(session, resume)
   }
 
