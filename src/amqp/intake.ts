@@ -117,7 +117,8 @@ export class Intake {
         this.#settle(batch, outcomes)
         return
       } catch (thrown) {
-        if (!(thrown instanceof BridgeError && (thrown.code === 'log_unavailable' || thrown.code === 'overloaded'))) return this.#isolate(batch, thrown)
+        if (!(thrown instanceof BridgeError && (thrown.code === 'log_unavailable' || thrown.code === 'overloaded')))
+          return this.#isolate(batch, thrown)
         if (signal.aborted) return
         this.#options.onPaused(thrown.message)
         this.#options.observer.messagesRetried(batch.length)
