@@ -16,6 +16,7 @@ import type { Check } from './core/health.ts'
 import { Hub } from './core/hub.ts'
 import type { Observer } from './core/observer.ts'
 import type { PeerLink } from './core/peers.ts'
+import { Pressure, type PressureOptions } from './core/pressure.ts'
 import { createRevocationParser } from './core/revocation-request.ts'
 import { BridgeError } from './errors.ts'
 import { Gateway } from './gateway/gateway.ts'
@@ -24,6 +25,7 @@ import { createHttpIngress, type HttpIngressOptions, setTimeouts } from './http/
 import { closeServer, listen, toBound, toUrl } from './listeners.ts'
 import { EmbeddedLog } from './log/embedded.ts'
 import { RedisLog } from './log/redis/redis-log.ts'
+import { EventLoopDelay } from './metrics/event-loop-delay.ts'
 import { createMetrics, type Metrics, type MetricsOptions } from './metrics/metrics.ts'
 import { RedisPresence } from './presence/redis-presence.ts'
 import { createRefusalLog } from './refusal-log.ts'
@@ -64,19 +66,35 @@ export async function startBridge(config: Config, logger: Logger): Promise<Bridg
   const { releasers, onFailure } = surroundings
   try {
     const { log, nodes } = await openLog(surroundings)
+    const pressure = createPressure(surroundings)
+    const eventLoop = startEventLoopDelay(surroundings)
     const metrics = createMetrics({
       sessions: () => hub.sessions().size,
       unackedMessages: () => ingresses?.unacked() ?? 0,
+      waitingBytes: () => pressure.bytes,
+      eventLoop,
       ...canaryAge(log),
       onFailure,
     })
     const authorities = startAuthorities(surroundings, metrics)
-    const hub = createHub(surroundings, { log, authorities, observer: metrics.observer, ...(nodes && { link: nodes }) })
+    const hub = createHub(surroundings, {
+      log,
+      authorities,
+      observer: metrics.observer,
+      overloaded: () => pressure.overloaded,
+      ...(nodes && { link: nodes }),
+    })
     keepSwept(surroundings, hub)
     let ingresses: Ingresses | undefined
-    ingresses = await startIngresses(surroundings, { log, hub, metrics, shownMetrics: metrics, checks: () => authorities.checks() })
+    ingresses = await startIngresses(surroundings, {
+      log,
+      hub,
+      metrics,
+      shownMetrics: metrics,
+      checks: () => [...authorities.checks(), eventLoop.check()],
+    })
 
-    const gateway = createGateway(surroundings, { log, hub, authorities, observer: metrics.observer })
+    const gateway = createGateway(surroundings, { log, hub, authorities, pressure, observer: metrics.observer })
     await listen(gateway.server, 'public', config.gateway)
     gateway.start()
     releasers.add(() => gateway.close())
@@ -120,6 +138,8 @@ interface HubParts {
   readonly observer: Observer
   readonly authorities: Pick<Authorities, 'authorizeRoom'>
   readonly link?: PeerLink
+  /** See `HubOptions`. */
+  readonly overloaded?: () => boolean
 }
 
 export function createHub({ config }: Surroundings, { authorities, ...parts }: HubParts): Hub {
@@ -133,6 +153,22 @@ export function createHub({ config }: Surroundings, { authorities, ...parts }: H
     revocationAgeMs: config.jwt.revocationAgeMs,
     clockToleranceMs: config.jwt.clockToleranceMs,
   })
+}
+
+/** What waits for the clients of this process. */
+export function createPressure({ config: { gateway } }: Surroundings, onChange?: PressureOptions['onChange']): Pressure {
+  return new Pressure({
+    maxBytes: gateway.maxBufferedBytes,
+    maxLagMs: gateway.maxLagMs,
+    now: () => performance.now(),
+    ...(onChange && { onChange }),
+  })
+}
+
+export function startEventLoopDelay({ releasers }: Surroundings): EventLoopDelay {
+  const eventLoop = new EventLoopDelay()
+  releasers.add(async () => eventLoop.close())
+  return eventLoop
 }
 
 export function keepSwept({ releasers, onFailure }: Surroundings, hub: Hub): void {
@@ -253,6 +289,7 @@ interface GatewayParts {
   readonly hub: Hub
   readonly observer: Observer
   readonly authorities: Pick<Authorities, 'login'>
+  readonly pressure: Pressure
   /** See `GatewayOptions`. */
   readonly idPrefix?: string
 }

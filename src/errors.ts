@@ -50,6 +50,7 @@ const CODES = {
   request_timeout: { status: 408, retryable: true, text: 'The request took too long to arrive.' },
   gap: { status: 410, retryable: false, text: 'What was asked for is older than what is kept.' },
   log_unavailable: { status: 503, retryable: true, text: 'Events cannot be stored at the moment.' },
+  overloaded: { status: 503, retryable: true, text: 'Too much waits for slow clients at the moment.' },
   internal: { status: 500, retryable: true, text: 'Something went wrong on our side.' },
 
   // Start-up: these end the process with a message that names the cure.

@@ -90,6 +90,8 @@ describe('what is in force', () => {
         trustedProxies: [],
         roomsPerSession: 1000,
         maxBufferBytes: 1024 ** 2,
+        maxBufferedBytes: 512 * 1024 ** 2,
+        maxLagMs: 60_000,
       },
       http: {
         host: '127.0.0.1',

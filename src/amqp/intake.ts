@@ -16,7 +16,7 @@ export interface IntakeOptions {
   readonly parse: (message: ConsumeMessage) => Instruction
   readonly deadLetters: Pick<DeadLetters, 'send'>
   readonly observer: AmqpObserver
-  /** Events cannot be stored for the time being, and why; undefined: they can again. */
+  /** Events cannot be taken for the time being, and why; undefined: they can again. */
   readonly onPaused: (reason: string | undefined) => void
   /** Something that should not happen did, and was survived. */
   readonly onFailure: (error: unknown) => void
@@ -35,8 +35,8 @@ interface Item {
 /**
  * Takes in what one channel delivers, in order: what can be stored is stored and acked, the rest goes to the dead letters and is acked when it is there.
  *
- * One commit runs at a time, so that one which fails cannot be overtaken by the next; what arrives meanwhile shares the next one. While the log cannot append,
- * the same messages are tried again: the broker sends no more than the prefetch, and nothing is acked.
+ * One commit runs at a time, so that one which fails cannot be overtaken by the next; what arrives meanwhile shares the next one. While the log cannot append, or too much
+ * waits for slow clients, the same messages are tried again: the broker sends no more than the prefetch, and nothing is acked.
  */
 export class Intake {
   readonly #options: IntakeOptions
@@ -117,7 +117,8 @@ export class Intake {
         this.#settle(batch, outcomes)
         return
       } catch (thrown) {
-        if (!(thrown instanceof BridgeError && thrown.code === 'log_unavailable')) return this.#isolate(batch, thrown)
+        if (!(thrown instanceof BridgeError && (thrown.code === 'log_unavailable' || thrown.code === 'overloaded')))
+          return this.#isolate(batch, thrown)
         if (signal.aborted) return
         this.#options.onPaused(thrown.message)
         this.#options.observer.messagesRetried(batch.length)

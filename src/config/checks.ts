@@ -123,10 +123,19 @@ function checkAmqp({
 }
 
 /** An event that may be published must fit where it has to go; one that never fits would cut its session off again after each resume. */
-function checkSizes({ MAX_EVENT_SIZE: event, MAX_BATCH_SIZE: batch, MAX_BUFFER: buffer }: Values): readonly Contradiction[] {
+function checkSizes({ MAX_EVENT_SIZE: event, MAX_BATCH_SIZE: batch, MAX_BUFFER: buffer, MAX_BUFFERED: buffered }: Values): readonly Contradiction[] {
   const detail = 'is less than SIDECAST_MAX_EVENT_SIZE: the largest event would never fit'
   return [
     ...(batch < event ? [{ name: 'MAX_BATCH_SIZE', also: ['MAX_EVENT_SIZE'], detail } as const] : []),
     ...(buffer < event ? [{ name: 'MAX_BUFFER', also: ['MAX_EVENT_SIZE'], detail } as const] : []),
+    ...(buffered < 2 * buffer
+      ? [
+          {
+            name: 'MAX_BUFFERED',
+            also: ['MAX_BUFFER'],
+            detail: 'is less than two times SIDECAST_MAX_BUFFER: one slow client would keep publishers out',
+          } as const,
+        ]
+      : []),
   ]
 }

@@ -65,6 +65,8 @@ export interface Config {
     readonly trustedProxies: readonly string[]
     readonly roomsPerSession: number
     readonly maxBufferBytes: number
+    readonly maxBufferedBytes: number
+    readonly maxLagMs: number
   }
   /** The private listener. */
   readonly http: {
@@ -257,6 +259,8 @@ function toGatewayConfig(values: Values): Config['gateway'] {
     trustedProxies: values.TRUSTED_PROXIES ?? [],
     roomsPerSession: values.ROOMS_PER_SESSION,
     maxBufferBytes: values.MAX_BUFFER,
+    maxBufferedBytes: values.MAX_BUFFERED,
+    maxLagMs: values.MAX_LAG,
   }
 }
 

@@ -228,6 +228,14 @@ const groups = {
       .describe(
         'How many bytes may wait in memory for one session. One that is slower reads on from the log; one that takes nothing for 5 s is cut off and resumes. At least `SIDECAST_MAX_EVENT_SIZE`.',
       ),
+    MAX_BUFFERED: size('1mb', '64gb')
+      .prefault('512mb')
+      .describe(
+        'How many bytes may wait in memory for all sessions of a process together. From 80 % of it on publishers are answered 503 `overloaded` and RabbitMQ is not read, until it is 60 %; at 100 %, or after 5 s, the sessions for which most waits are cut off and resume. At least two times `SIDECAST_MAX_BUFFER`.',
+      ),
+    MAX_LAG: duration('5s', '1h')
+      .prefault('1m')
+      .describe('How long a byte may wait in memory for one session, however slowly it is taken: then the session is cut off and resumes.'),
   },
   Publishing: {
     API_KEYS: texts

@@ -46,6 +46,8 @@ export interface HubOptions extends DeliveryOptions {
   /** How long a session that is gone keeps the rooms it asked for. */
   readonly retentionAgeMs: number
   readonly maxRoomsPerSession: number
+  /** Whether so much waits for slow clients that no more events should come in. Absent: never. */
+  readonly overloaded?: () => boolean
   /** Who decides on rooms that a login token does not open; absent: nobody, they stay closed. */
   readonly authorizeRoom?: RoomAuthorizer
   /** How long a login token may be valid after it was issued: so long a revocation is kept that does not say until when. */
@@ -95,10 +97,11 @@ export class Hub {
 
   /**
    * Stores events in one commit, in order. Per event: what was published, or why it was not (`id_reused`, `publish_forbidden`).
-   * @throws BridgeError scope_missing, log_unavailable: none was stored
+   * @throws BridgeError scope_missing, overloaded, log_unavailable: none was stored
    */
   async publish(publisher: Publisher, drafts: readonly Draft[]): Promise<readonly (Published | BridgeError)[]> {
     requireScope(publisher, 'publish')
+    this.#requireCapacity()
     const entries = drafts.map((draft) => (mayPublish(publisher, draft) ? this.#toEntry(draft) : beyondReach(publisher, draft)))
     const appended = (await this.#publish(entries.filter((entry): entry is EventEntry => !(entry instanceof BridgeError)))).values()
     return entries.map((entry) => (entry instanceof BridgeError ? entry : this.#toPublished(entry, appended.next().value)))
@@ -106,7 +109,7 @@ export class Hub {
 
   /**
    * Does several things in one commit, in order: all of them, or none. Per instruction: what came of it, or why nothing did (`id_reused`).
-   * @throws BridgeError scope_missing, publish_forbidden, log_unavailable: nothing was done
+   * @throws BridgeError scope_missing, publish_forbidden, overloaded, log_unavailable: nothing was done
    */
   async carryOut(
     publisher: Publisher,
@@ -115,6 +118,8 @@ export class Hub {
     requireScope(publisher, 'publish')
     if (instructions.some(({ kind }) => kind === 'disconnect' || kind === 'revoke')) requireScope(publisher, 'admin')
     for (const instruction of instructions) requireReach(publisher, instruction)
+    // What ends sessions makes room, so it is taken.
+    if (instructions.some(({ kind }) => kind === 'event')) this.#requireCapacity()
     const entries = instructions.map((instruction) => this.#toInstructed(instruction))
     const appended = await this.#publish(entries)
     return entries.map((entry, index) => {
@@ -392,6 +397,12 @@ export class Hub {
   async #control(entry: Exclude<Entry, EventEntry>): Promise<string> {
     const [appended] = await this.#append([entry])
     return this.#log.offsetOf(appended?.position ?? this.#log.head())
+  }
+
+  /** More events would only make more wait for those who are behind. @throws BridgeError overloaded */
+  #requireCapacity(): void {
+    if (this.#options.overloaded?.() === true)
+      throw new BridgeError('overloaded', 'too much waits in memory for slow clients (SIDECAST_MAX_BUFFERED)')
   }
 
   #toRevocation(request: RevocationRequest): RevocationEntry {

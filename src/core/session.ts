@@ -49,6 +49,17 @@ export interface RoomChange {
 /** The client hears of the end of its token so long before; with less than four times that left, at a quarter of it. */
 const noticeMs = 60_000
 
+/** Shared by all sessions that have not asked for anything: an idle one should cost little. */
+const nothing: Promise<void> = Promise.resolve()
+
+/** Never written to: that of all sessions for which the log has no memberships. */
+const noStates = new Map<string, RoomState>()
+
+interface Join {
+  readonly roomToken: string | undefined
+  readonly done: Promise<void>
+}
+
 /**
  * One authenticated connection, from `Hub.attach` to `Hub.detach`.
  * States: catching up (reads from the log, `live` false) -> live (gets what is dispatched after `since`) -> detached.
@@ -69,12 +80,11 @@ export class Session {
   live = false
   detached = false
   /** Settles when what the session has asked for so far is done. */
-  requests: Promise<void> = Promise.resolve()
-  /** The joins that are not done, by room; a leave parts those before it from those after it. */
-  readonly joins = new Map<string, { readonly roomToken: string | undefined; readonly done: Promise<void> }>()
+  requests: Promise<void> = nothing
   /** When the client is to be told that its token ends soon. Milliseconds since 1970; undefined: never, or it was told. */
   expiringAt: number | undefined
-  readonly #states = new Map<string, RoomState>()
+  #joins: Map<string, Join> | undefined
+  #states = noStates
 
   constructor(id: string, identity: Identity, connection: Connection, connectedAt: number) {
     this.id = id
@@ -89,6 +99,12 @@ export class Session {
     return this.logins.current
   }
 
+  /** The joins that are not done, by room; a leave parts those before it from those after it. */
+  get joins(): Map<string, Join> {
+    this.#joins ??= new Map()
+    return this.#joins
+  }
+
   stateOf(room: string): RoomState {
     return this.#states.get(room) ?? {}
   }
@@ -100,9 +116,9 @@ export class Session {
 
   /** Takes over what the log says at one position, in place of all that was known. */
   restate(ofUser: ReadonlyMap<string, Membership>, ofSession: ReadonlyMap<string, Membership>, time: number): void {
-    this.#states.clear()
-    for (const [room, user] of ofUser) this.#states.set(room, { user })
-    for (const [room, session] of ofSession) this.#states.set(room, { ...this.#states.get(room), session })
+    this.#states = noStates
+    for (const [room, user] of ofUser) this.#setState(room, { user })
+    for (const [room, session] of ofSession) this.#setState(room, { ...this.#states.get(room), session })
     this.rooms.clear()
     for (const room of new Set([...this.#states.keys(), ...this.identity.rooms])) this.#update(room, time)
   }
@@ -111,7 +127,7 @@ export class Session {
   apply({ position, time, entry }: Stored<MembershipEntry>): RoomChange | undefined {
     const state = this.stateOf(entry.room)
     const membership = toMembership(entry, position, time)
-    this.#states.set(entry.room, 'user' in entry.member ? { ...state, user: membership } : { ...state, session: membership })
+    this.#setState(entry.room, 'user' in entry.member ? { ...state, user: membership } : { ...state, session: membership })
     const change = this.#update(entry.room, time)
     return change?.entered === false && 'user' in entry.member ? { ...change, by: 'backend' } : change
   }
@@ -143,6 +159,11 @@ export class Session {
   /** When its stay in a room ends by itself; undefined: not by itself. */
   stayEndsAt(room: string): number | undefined {
     return stayEndsAt(this.identity, room, this.stateOf(room))
+  }
+
+  #setState(room: string, state: RoomState): void {
+    if (this.#states === noStates) this.#states = new Map()
+    this.#states.set(room, state)
   }
 
   #update(room: string, time: number): RoomChange | undefined {

@@ -5,7 +5,7 @@ import type { Connection, Forwarded, Notice } from '../core/session.ts'
 import { BridgeError, type ErrorCode } from '../errors.ts'
 import { cut, farewellMs } from './engine.ts'
 import { encodeFrame, type Frame } from './frame.ts'
-import { Outbox } from './outbox.ts'
+import { Outbox, type OutboxOptions } from './outbox.ts'
 
 /** What the client is told before the server ends its session; absent: there is nobody, or no room, to tell. */
 const farewells: Readonly<Record<SessionEnd, ErrorCode | undefined>> = {
@@ -20,41 +20,44 @@ const farewells: Readonly<Record<SessionEnd, ErrorCode | undefined>> = {
   draining: 'draining',
 }
 
-export interface ConnectionOptions {
-  readonly forwarded: Forwarded
+/** The same for all of them: what each has of its own is memory that idle sessions take. */
+export interface ConnectionOptions extends OutboxOptions {
   /** A position as clients see it. */
   readonly offsetOf: (position: number) => string
+  readonly encodeEvent: (event: Stored<EventEntry>) => Frame
+}
+
+interface Beginning {
+  readonly forwarded: Forwarded
   /** The place in the log that the client has seen already. */
   readonly position: number
-  readonly maxBufferBytes: number
-  readonly encodeEvent: (event: Stored<EventEntry>) => Frame
   /** Called once, also when the client or the network ended it. */
   readonly onEnd: (end: SessionEnd) => void
 }
 
 /** A session's line over Socket.IO. States: open -> ended; whatever ends it first is the reason that is told. */
 export class SocketConnection implements Connection {
+  readonly forwarded: Forwarded
   readonly #socket: Socket
   readonly #options: ConnectionOptions
   readonly #outbox: Outbox
+  readonly #onEnd: (end: SessionEnd) => void
   #position: number
   #ended = false
 
-  constructor(socket: Socket, options: ConnectionOptions) {
+  constructor(socket: Socket, { forwarded, position, onEnd }: Beginning, options: ConnectionOptions) {
+    this.forwarded = forwarded
     this.#socket = socket
     this.#options = options
-    this.#position = options.position
-    this.#outbox = new Outbox(socket.conn, options.maxBufferBytes, () => this.close('slow_consumer'))
+    this.#onEnd = onEnd
+    this.#position = position
+    this.#outbox = new Outbox(socket.conn, this, options)
     socket.on('disconnect', (reason) => {
       this.#end(reason === 'client namespace disconnect' ? 'client' : 'transport')
       // Leaving the namespace alone would keep the engine connection open for ever.
       socket.conn.close()
       if (reason === 'client namespace disconnect') setTimeout(() => cut(socket.conn), farewellMs).unref()
     })
-  }
-
-  get forwarded(): Forwarded {
-    return this.#options.forwarded
   }
 
   get transport(): string {
@@ -88,6 +91,14 @@ export class SocketConnection implements Connection {
     return this.#ended ? undefined : this.#outbox.room()
   }
 
+  stalled(): void {
+    this.close('slow_consumer')
+  }
+
+  broken(): void {
+    this.close('transport')
+  }
+
   close(end: SessionEnd): void {
     if (!this.#end(end)) return
     const code = farewells[end]
@@ -99,6 +110,8 @@ export class SocketConnection implements Connection {
     // With the offset that the client has: a later one would let it skip what it did not get.
     const data = JSON.stringify({ code, message: text, retry: retryable })
     this.#outbox.send(encodeFrame('sidecast:disconnect', data, this.#options.offsetOf(this.#position)))
+    // Before the WebSocket is closed: nothing may follow its last frame.
+    this.#outbox.flush()
     // A stock client comes back after a lost connection and stays away after a disconnect packet. One that was replaced would take the session back,
     // and so on without end.
     if (end === 'disconnected' || end === 'revoked' || end === 'replaced') this.#socket.disconnect(true)
@@ -109,7 +122,7 @@ export class SocketConnection implements Connection {
   #end(end: SessionEnd): boolean {
     if (this.#ended) return false
     this.#ended = true
-    this.#options.onEnd(end)
+    this.#onEnd(end)
     return true
   }
 }

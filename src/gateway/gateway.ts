@@ -1,17 +1,18 @@
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { createServer, type Server as HttpServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { createServer, type Server as HttpServer, type IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket as TcpSocket } from 'node:net'
 import { setTimeout } from 'node:timers/promises'
 import { Server, type Socket } from 'socket.io'
 import { Encoder } from 'socket.io-parser'
 import { type ServerOptions as WebSocketOptions, WebSocketServer } from 'ws'
 import type { EventEntry, Stored } from '../core/entry.ts'
-import type { Observer } from '../core/observer.ts'
+import type { Observer, SessionEnd } from '../core/observer.ts'
+import type { Pressure } from '../core/pressure.ts'
 import { Session } from '../core/session.ts'
 import { BridgeError } from '../errors.ts'
 import { type ClientAddress, createClientAddress } from './client-address.ts'
-import { SocketConnection } from './connection.ts'
+import { type ConnectionOptions, SocketConnection } from './connection.ts'
 import { GuardedDecoder } from './decoder.ts'
 import { cut, type Engine, farewellMs, limitFarewell } from './engine.ts'
 import { encodeFrame, type Frame } from './frame.ts'
@@ -19,7 +20,8 @@ import { type Admission, createHandshake, type HandshakeOptions } from './handsh
 import { type LimitOptions, Limits } from './limits.ts'
 import { answerRequests } from './requests.ts'
 import { spread } from './spread.ts'
-import { forgetRequest } from './token-source.ts'
+import { Tick } from './tick.ts'
+import { forgetHandshake, forgetRequest } from './token-source.ts'
 import { Turns } from './turns.ts'
 
 /** The longest thing a client may send: a token and some words around it. */
@@ -50,6 +52,8 @@ export interface GatewayOptions extends Omit<HandshakeOptions, 'draining' | 'lim
   readonly allowedOrigins: readonly string[]
   readonly serveClient: boolean
   readonly maxBufferBytes: number
+  /** Looked after from here: counted several times a second. */
+  readonly pressure: Pressure
   readonly pingIntervalMs: number
   readonly pingTimeoutMs: number
   readonly connectTimeoutMs: number
@@ -72,6 +76,7 @@ export class Gateway {
   readonly #limits: Limits
   readonly #addressOf: ClientAddress
   readonly #turns = new Turns(maxWaiting)
+  readonly #ofConnections: ConnectionOptions
   /** All connections, also those that nobody has logged in on, and where their clients are. */
   readonly #engines = new Map<Engine, string>()
   #draining = false
@@ -82,6 +87,13 @@ export class Gateway {
   constructor(options: GatewayOptions) {
     this.#options = options
     this.#limits = new Limits(options)
+    this.#ofConnections = {
+      maxBufferBytes: options.maxBufferBytes,
+      pressure: options.pressure,
+      tick: new Tick(),
+      offsetOf: (position) => options.hub.offsetOf(position),
+      encodeEvent: (event) => this.#encode(event),
+    }
     this.#addressOf = createClientAddress(options.trustedProxies)
     this.server = createServer({ headersTimeout: requestMs, requestTimeout: requestMs }, refuseOther)
     // While its turn has not come nobody listens to an upgraded socket, and an error that nobody hears ends the process.
@@ -124,6 +136,11 @@ export class Gateway {
       // A client sends its token with each request, and Engine.IO keeps the one that became a WebSocket. The first one is read by the handshake.
       if (hasParameter(request, 'sid')) process.nextTick(forgetRequest, request)
     })
+    this.#io.engine.use((_request: IncomingMessage, response: object, next: () => void) => {
+      // Engine.IO's stand-in for the answer to an upgrade listens for the end of the connection, and would keep the request until then.
+      if (!(response instanceof ServerResponse)) setImmediate(() => Object.assign(response, { req: undefined }))
+      next()
+    })
     this.#io.engine.on('connection', (engine: Engine) => {
       limitFarewell(engine)
       const address = this.#addressOf(engine.request)
@@ -152,6 +169,7 @@ export class Gateway {
   start(): void {
     this.#sweeper = setInterval(() => {
       try {
+        this.#options.pressure.recount()
         this.#options.hub.expire()
       } catch (error) {
         this.#options.onFailure(error)
@@ -189,6 +207,7 @@ export class Gateway {
   async close(): Promise<void> {
     this.#draining = true
     clearInterval(this.#sweeper)
+    this.#options.pressure.close()
     for (const session of this.#options.hub.sessions()) session.connection.close('draining')
     // While the listener is still open: one that polls comes once more for what it is told.
     const leaving = [...this.#engines.keys()].filter(({ readyState }) => readyState === 'closing').map((engine) => once(engine, 'close'))
@@ -215,19 +234,14 @@ export class Gateway {
   #connect(socket: Socket): void {
     const { hub, observer, now } = this.#options
     const { identity, session: id, forwarded, ...resume }: Admission = socket.data
-    const connection: SocketConnection = new SocketConnection(socket, {
-      forwarded,
-      offsetOf: (position) => hub.offsetOf(position),
-      position: resume.after ?? 0,
-      maxBufferBytes: this.#options.maxBufferBytes,
-      encodeEvent: (event) => this.#encode(event),
-      onEnd: (end) => {
-        hub.detach(session)
-        observer.sessionClosed(end)
-      },
-    })
+    const onEnd = (end: SessionEnd): void => {
+      hub.detach(session)
+      observer.sessionClosed(end)
+    }
+    const connection: SocketConnection = new SocketConnection(socket, { forwarded, position: resume.after ?? 0, onEnd }, this.#ofConnections)
     const session: Session = new Session(id, identity, connection, now())
     answerRequests(socket, session, this.#addressOfSocket(socket), this.#options)
+    forgetHandshake(socket)
     hub.attach(session, resume)
   }
 

@@ -28,57 +28,93 @@ type Body = Readonly<Record<string, unknown>>
 
 /** Answers what a client asks for: `sidecast:join`, `sidecast:leave` and `sidecast:refresh`. */
 export function answerRequests(socket: Socket, session: Session, address: string, options: RequestOptions): void {
-  const { hub, now } = options
-  const rooms = new Allowance({ ...roomRequests, now })
-  const logins = new Allowance({ ...refreshes, now })
-  /** Settles when the refreshes so far are done. */
-  let refreshed: Promise<unknown> = Promise.resolve()
+  const requests = new Requests(session, address, options)
+  socket.on('sidecast:join', (...words: readonly unknown[]) => requests.answer('join', words))
+  socket.on('sidecast:leave', (...words: readonly unknown[]) => requests.answer('leave', words))
+  socket.on('sidecast:refresh', (...words: readonly unknown[]) => requests.answer('refresh', words))
+}
 
-  const answer = (event: string, handle: (body: Body) => Promise<object>): void => {
-    socket.on(event, (...words: readonly unknown[]) => {
-      // Socket.IO puts it behind whatever the client has sent.
-      const reply = words.at(-1)
-      handle(toBody(words[0])).then(
-        (answer) => acknowledge(reply, { ok: true, ...answer }),
-        (thrown: unknown) => {
-          const refusal = toRefusal(thrown)
-          const { code, text, cause } = refusal
-          // Who could not say whether it is allowed has told why already.
-          if (code === 'unavailable' && !(thrown instanceof BridgeError && thrown.code === code)) options.onFailure(cause)
-          if (code.startsWith('token_')) options.onRefused(refusal, address)
-          acknowledge(reply, { ok: false, error: { code, message: text } })
-        },
-      )
-    })
+/** Those of one session. Most sessions never ask for anything: what counts their requests is made with the first. */
+class Requests {
+  readonly #session: Session
+  readonly #address: string
+  readonly #options: RequestOptions
+  #rooms: Allowance | undefined
+  #logins: Allowance | undefined
+  /** Settles when the refreshes so far are done. */
+  #refreshed: Promise<unknown> | undefined
+
+  constructor(session: Session, address: string, options: RequestOptions) {
+    this.#session = session
+    this.#address = address
+    this.#options = options
   }
 
-  answer('sidecast:join', async (body) => {
+  answer(request: 'join' | 'leave' | 'refresh', words: readonly unknown[]): void {
+    // Socket.IO puts it behind whatever the client has sent.
+    const reply = words.at(-1)
+    this.#handle(request, toBody(words[0])).then(
+      (answer) => acknowledge(reply, { ok: true, ...answer }),
+      (thrown: unknown) => {
+        const { onFailure, onRefused } = this.#options
+        const refusal = toRefusal(thrown)
+        const { code, text, cause } = refusal
+        // Who could not say whether it is allowed has told why already.
+        if (code === 'unavailable' && !(thrown instanceof BridgeError && thrown.code === code)) onFailure(cause)
+        if (code.startsWith('token_')) onRefused(refusal, this.#address)
+        acknowledge(reply, { ok: false, error: { code, message: text } })
+      },
+    )
+  }
+
+  async #handle(request: 'join' | 'leave' | 'refresh', body: Body): Promise<object> {
+    switch (request) {
+      case 'join':
+        return this.#join(body)
+      case 'leave':
+        return this.#leave(body)
+      case 'refresh':
+        return this.#refresh(body)
+      default:
+        return request satisfies never
+    }
+  }
+
+  async #join(body: Body): Promise<object> {
     const room = toRoom(body)
     const { token } = body
     if (token !== undefined && token !== null && typeof token !== 'string') throw new BridgeError('invalid_request')
-    if (!rooms.take()) throw new BridgeError('rate_limited')
-    await hub.join(session, room, token ?? undefined)
+    this.#takeRoomRequest()
+    await this.#options.hub.join(this.#session, room, token ?? undefined)
     return { room }
-  })
+  }
 
-  answer('sidecast:leave', async (body) => {
+  async #leave(body: Body): Promise<object> {
     const room = toRoom(body)
-    if (!rooms.take()) throw new BridgeError('rate_limited')
-    await hub.leave(session, room)
+    this.#takeRoomRequest()
+    await this.#options.hub.leave(this.#session, room)
     return { room }
-  })
+  }
 
-  answer('sidecast:refresh', async ({ token }) => {
+  async #refresh({ token }: Body): Promise<object> {
+    const { hub, login, now } = this.#options
+    const session = this.#session
     if (typeof token !== 'string' || token === '') throw new BridgeError('invalid_request')
-    if (!logins.take()) throw new BridgeError('rate_limited')
+    this.#logins ??= new Allowance({ ...refreshes, now })
+    if (!this.#logins.take()) throw new BridgeError('rate_limited')
     // One after the other: a token that takes longer to verify must not take the place of one that was sent after it.
-    const turn = refreshed.then(async () => {
-      hub.refresh(session, await options.login({ token, forwarded: session.connection.forwarded, address }))
+    const turn = (this.#refreshed ?? Promise.resolve()).then(async () => {
+      hub.refresh(session, await login({ token, forwarded: session.connection.forwarded, address: this.#address }))
       return { expiresAt: session.identity.expiresAt ?? null, rooms: [...session.rooms.keys()] }
     })
-    refreshed = turn.catch(() => undefined)
+    this.#refreshed = turn.catch(() => undefined)
     return turn
-  })
+  }
+
+  #takeRoomRequest(): void {
+    this.#rooms ??= new Allowance({ ...roomRequests, now: this.#options.now })
+    if (!this.#rooms.take()) throw new BridgeError('rate_limited')
+  }
 }
 
 function toBody(body: unknown): Body {

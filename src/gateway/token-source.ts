@@ -69,6 +69,16 @@ export function forgetToken({ handshake, request }: Pick<Socket, 'handshake' | '
   forgetRequest(request)
 }
 
+/**
+ * Removes the rest when the session has begun: a request of Node and its headers are kilobytes, which Socket.IO and Engine.IO (6.6) would keep as long as the
+ * session and have no more use for.
+ */
+export function forgetHandshake(socket: Pick<Socket, 'handshake' | 'conn' | 'data'>): void {
+  socket.data = undefined
+  socket.handshake.headers = {}
+  Object.assign(socket.conn, { request: undefined })
+}
+
 /** The same for one request; of use when it has been answered. */
 export function forgetRequest(request: IncomingMessage): void {
   delete request.headers.authorization

@@ -36,6 +36,9 @@ interface Append {
 // Bounds of one commit: how long the event loop is held, and how much is lost when it fails.
 const maxGroupEntries = 1024
 const maxGroupBytes = 2 ** 22
+// What may wait for its commit: a disk that is slower than the publishers must not fill the memory. As for the log in Redis.
+const maxQueuedEntries = 65_536
+const maxQueuedBytes = 2 ** 26
 const minSweep = 128
 // What a commit may need beyond its own bytes, for pages that it copies. Removals may use more of it: they make room.
 const appendReserveBytes = 2 ** 20
@@ -58,6 +61,8 @@ export class EmbeddedLog implements EventLog {
   readonly #timers: readonly NodeJS.Timeout[]
   #state: State
   #queue: Append[] = []
+  #queuedEntries = 0
+  #queuedBytes = 0
   #running: Promise<void> | undefined
   #checkingSpace: Promise<void> | undefined
   #closing: Promise<void> | undefined
@@ -105,11 +110,15 @@ export class EmbeddedLog implements EventLog {
   append(entries: readonly Entry[]): Promise<readonly Appended[]> {
     if (this.#closing !== undefined) return Promise.reject(new BridgeError('log_unavailable', 'the log is closed'))
     if (entries.length === 0) return Promise.resolve([])
+    if (this.#queuedEntries >= maxQueuedEntries || this.#queuedBytes >= maxQueuedBytes)
+      return Promise.reject(new BridgeError('log_unavailable', 'more is published than the disk can take: too much waits to be stored'))
     return new Promise((resolve, reject) => {
       // What cannot be encoded throws here and concerns this caller alone.
       const prepared = entries.map(prepare)
       const bytes = prepared.reduce((sum, { draft }) => sum + (draft?.bytes.length ?? 0), 0)
       this.#queue.push({ prepared, bytes, resolve, reject })
+      this.#queuedEntries += prepared.length
+      this.#queuedBytes += bytes
       this.#wake()
     })
   }
@@ -220,7 +229,7 @@ export class EmbeddedLog implements EventLog {
     let written: Written
     this.#condition.commitStarted()
     try {
-      await this.#reserve(appendReserveBytes + this.#queuedBytes())
+      await this.#reserve(appendReserveBytes + this.#nextBytes())
       const { store, runs } = this.#file
       written = await store.write(() => {
         // Taken when the transaction has begun: who came until now is in it.
@@ -254,7 +263,7 @@ export class EmbeddedLog implements EventLog {
   }
 
   /** What the next group may take at most, as far as it is known. */
-  #queuedBytes(): number {
+  #nextBytes(): number {
     let total = 0
     for (const { bytes, prepared } of this.#queue) {
       const group = bytes + prepared.length * entryReserveBytes
@@ -272,7 +281,12 @@ export class EmbeddedLog implements EventLog {
       bytes += append.bytes
       return index > 0 && (entries > maxGroupEntries || bytes > maxGroupBytes)
     })
-    return this.#queue.splice(0, end === -1 ? this.#queue.length : end)
+    const group = this.#queue.splice(0, end === -1 ? this.#queue.length : end)
+    for (const append of group) {
+      this.#queuedEntries -= append.prepared.length
+      this.#queuedBytes -= append.bytes
+    }
+    return group
   }
 
   #handOver(stored: readonly Stored[]): void {

@@ -2,7 +2,8 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 import type { Observer } from '../core/observer.ts'
 import { type AmqpMetrics, createAmqpMetrics } from './amqp-metrics.ts'
 import { type BackendMetrics, createBackendMetrics } from './backend-metrics.ts'
-import type { MetricsSnapshot } from './process-metrics.ts'
+import type { EventLoopDelay } from './event-loop-delay.ts'
+import { eventLoopDelayMetric, type MetricsSnapshot } from './process-metrics.ts'
 
 export interface MetricsOptions {
   /** How many sessions there are now. */
@@ -11,6 +12,9 @@ export interface MetricsOptions {
   readonly unackedMessages: () => number
   /** See `LogHealth`; absent where the log is not shared, or another process has the line to it. */
   readonly canaryAgeMs?: () => number | undefined
+  readonly eventLoop?: Pick<EventLoopDelay, 'take'>
+  /** How many bytes wait for clients. Absent: this process has none. */
+  readonly waitingBytes?: () => number
   /** Gets what the observer is told of as failed. */
   readonly onFailure: (error: unknown) => void
 }
@@ -34,7 +38,7 @@ export interface Metrics {
 }
 
 /** What has happened, counted. Labels hold codes, ends and routes only: a user, a room or an event name as a label would grow without bound. */
-export function createMetrics({ sessions, unackedMessages, canaryAgeMs, onFailure }: MetricsOptions): Metrics {
+export function createMetrics({ sessions, unackedMessages, waitingBytes = () => 0, eventLoop, canaryAgeMs, onFailure }: MetricsOptions): Metrics {
   const registry = new Registry()
   const registers = [registry]
   // The names that dashboards know: process_*, nodejs_*, with the delay of the event loop among them.
@@ -50,6 +54,26 @@ export function createMetrics({ sessions, unackedMessages, canaryAgeMs, onFailur
       this.set(sessions())
     },
   })
+  new Gauge({
+    name: 'sidecast_waiting_bytes',
+    help: 'Bytes that wait in memory for clients that are slow.',
+    registers,
+    collect() {
+      this.set(waitingBytes())
+    },
+  })
+  if (eventLoop !== undefined)
+    new Gauge({
+      name: eventLoopDelayMetric,
+      help: 'For how long the event loop was held in one turn, since the metrics were read last.',
+      labelNames: ['stat'],
+      registers,
+      collect() {
+        const { p99, max } = eventLoop.take()
+        this.set({ stat: 'p99' }, p99)
+        this.set({ stat: 'max' }, max)
+      },
+    })
   const published = counter('events_published_total', 'Events that were stored.')
   const duplicates = counter('events_duplicate_total', 'Events that had been stored before under the same id.')
   const dispatched = new Counter({

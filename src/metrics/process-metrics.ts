@@ -3,10 +3,13 @@ import { AggregatorRegistry, type MetricObjectWithValues, type MetricValue } fro
 /** The metrics of one process, as it hands them to another. */
 export type MetricsSnapshot = readonly MetricObjectWithValues<MetricValue<string>>[]
 
-const isOurs = ({ name }: { readonly name: string }): boolean => name.startsWith('sidecast_')
+/** Each process has its own, and a sum of them would say nothing. */
+export const eventLoopDelayMetric = 'sidecast_event_loop_delay_seconds'
+
+const isOurs = ({ name }: { readonly name: string }): boolean => name.startsWith('sidecast_') && name !== eventLoopDelayMetric
 
 /**
- * The metrics of several processes as those of one bridge: what Sidecast counts is summed, what Node measures has the label `worker`.
+ * The metrics of several processes as those of one bridge: what Sidecast counts is summed, what is measured of each process has the label `worker`.
  * What a process that is gone has counted stays in the sum, so that no counter ever goes back.
  */
 export class ProcessMetrics {

@@ -1,6 +1,7 @@
 import type { ConfigSources } from '../config/sources.ts'
 import type { Entry } from '../core/entry.ts'
 import type { Appended } from '../core/event-log.ts'
+import type { Check } from '../core/health.ts'
 import type { PresenceChange } from '../core/peers.ts'
 import type { ErrorCode } from '../errors.ts'
 import type { LogShare } from '../log/shared.ts'
@@ -39,8 +40,10 @@ export type ToParent =
   | { readonly kind: 'catch-up'; readonly request: number; readonly offset: string }
   | { readonly kind: 'presence'; readonly changes: readonly PresenceChange[] }
   | { readonly kind: 'metrics'; readonly metrics: MetricsSnapshot }
-  /** Answers a beat. `connections`: how many there are. */
-  | { readonly kind: 'beat'; readonly connections: number }
+  /** Answers a beat. `connections`: how many there are. `eventLoop`: whether it is held up. */
+  | { readonly kind: 'beat'; readonly connections: number; readonly eventLoop: Check }
+  /** Whether so much waits for its slow clients that publishers should be refused; told when it changes. */
+  | { readonly kind: 'pressure'; readonly overloaded: boolean }
   /** The connection that was handed over first of those that were not taken yet. */
   | { readonly kind: 'taken' }
   | { readonly kind: 'drained' }

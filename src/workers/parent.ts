@@ -1,5 +1,15 @@
 import type { Logger } from 'pino'
-import { type Bridge, canaryAge, createHub, createSurroundings, keepSwept, openLog, startAuthorities, startIngresses } from '../bridge.ts'
+import {
+  type Bridge,
+  canaryAge,
+  createHub,
+  createSurroundings,
+  keepSwept,
+  openLog,
+  startAuthorities,
+  startEventLoopDelay,
+  startIngresses,
+} from '../bridge.ts'
 import type { Config } from '../config/config.ts'
 import type { ConfigSources } from '../config/sources.ts'
 import { listen, toBound, toUrl } from '../listeners.ts'
@@ -18,7 +28,8 @@ export async function startParent(config: Config, logger: Logger, { args, cwd }:
   const { releasers, onFailure } = surroundings
   try {
     const { log, nodes } = await openLog(surroundings, { shared: true })
-    const metrics = createMetrics({ sessions: () => 0, unackedMessages: () => ingresses?.unacked() ?? 0, ...canaryAge(log), onFailure })
+    const eventLoop = startEventLoopDelay(surroundings)
+    const metrics = createMetrics({ sessions: () => 0, unackedMessages: () => ingresses?.unacked() ?? 0, eventLoop, ...canaryAge(log), onFailure })
     const workers = new Workers({
       count: config.workers,
       sources: { args, cwd },
@@ -38,6 +49,7 @@ export async function startParent(config: Config, logger: Logger, { args, cwd }:
       authorities,
       log: withBroadcast(log, workers),
       observer: metrics.observer,
+      overloaded: () => workers.overloaded,
       link: nodes === undefined ? workers : joinLinks(workers, nodes, () => hub.peers),
     })
     keepSwept(surroundings, hub)
@@ -47,7 +59,7 @@ export async function startParent(config: Config, logger: Logger, { args, cwd }:
       hub,
       metrics,
       shownMetrics: workers,
-      checks: () => [...authorities.checks(), workers.check()],
+      checks: () => [...authorities.checks(), workers.check(), eventLoop.check()],
     })
 
     releasers.add(() => workers.close())

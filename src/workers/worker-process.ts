@@ -43,6 +43,8 @@ export class WorkerProcess {
   #state: 'starting' | 'up' | 'ended' = 'starting'
   #silentBeats = 0
   #connections = 0
+  #overloaded = false
+  #heldUp: string | undefined
   #cutFor: string | undefined
   readonly #drained = Promise.withResolvers<void>()
   readonly ended: Promise<void>
@@ -77,6 +79,16 @@ export class WorkerProcess {
   /** How much it has to do, to be compared with others. */
   get load(): number {
     return this.#connections
+  }
+
+  /** Why it answers late; undefined: it does not. */
+  get heldUp(): string | undefined {
+    return this.#heldUp
+  }
+
+  /** Whether too much waits for its slow clients. */
+  get overloaded(): boolean {
+    return this.#overloaded
   }
 
   tell(message: ToWorker): void {
@@ -146,6 +158,10 @@ export class WorkerProcess {
         return
       case 'beat':
         this.#connections = message.connections
+        this.#heldUp = message.eventLoop.failure
+        return
+      case 'pressure':
+        this.#overloaded = message.overloaded
         return
       case 'taken':
         this.#handed.shift()

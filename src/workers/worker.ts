@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 import { pino } from 'pino'
-import { createGateway, createHub, createSurroundings, startAuthorities } from '../bridge.ts'
+import { createGateway, createHub, createPressure, createSurroundings, startAuthorities, startEventLoopDelay } from '../bridge.ts'
 import { loadConfig } from '../config/config.ts'
 import { SharedLog } from '../log/shared.ts'
 import { createMetrics } from '../metrics/metrics.ts'
@@ -27,10 +27,18 @@ export function startWorker({ number, sources, share }: WorkerStart, parent: Soc
   const link = new ParentLink(parent, (order) => obey(order))
   const log = new SharedLog(share, link)
   releasers.add(() => log.close())
-  const metrics = createMetrics({ sessions: () => hub.sessions().size, unackedMessages: () => 0, onFailure })
+  const pressure = createPressure(surroundings, (overloaded) => link.tell({ kind: 'pressure', overloaded }))
+  const eventLoop = startEventLoopDelay(surroundings)
+  const metrics = createMetrics({
+    sessions: () => hub.sessions().size,
+    unackedMessages: () => 0,
+    waitingBytes: () => pressure.bytes,
+    eventLoop,
+    onFailure,
+  })
   const authorities = startAuthorities(surroundings, metrics)
   const hub = createHub(surroundings, { log, authorities, observer: metrics.observer, link })
-  const gateway = createGateway(surroundings, { log, hub, authorities, observer: metrics.observer, idPrefix: `${number}.` })
+  const gateway = createGateway(surroundings, { log, hub, authorities, pressure, observer: metrics.observer, idPrefix: `${number}.` })
   gateway.start()
   releasers.add(() => gateway.close())
   link.tell({ kind: 'ready' })
@@ -40,7 +48,7 @@ export function startWorker({ number, sources, share }: WorkerStart, parent: Soc
       case 'beat':
         // Nothing may have arrived for long, and the parent needs the pages that are old.
         log.renew()
-        link.tell({ kind: 'beat', connections: gateway.connections })
+        link.tell({ kind: 'beat', connections: gateway.connections, eventLoop: eventLoop.check() })
         return
       case 'runs':
         log.takeRuns(order.runs)

@@ -127,10 +127,17 @@ export class Workers implements PeerLink {
     else chosen.hand(socket, head, { isNew: number === undefined })
   }
 
+  /** Whether too much waits for the slow clients of one of them. */
+  get overloaded(): boolean {
+    return [...this.#processes.values()].some((process) => process.overloaded)
+  }
+
   check(): Check {
     const up = [...this.#processes.values()].filter((process) => process.responsive).length
     const { count } = this.#options
-    return { name: 'workers', ...(up === count ? {} : { failure: `${up} of ${count} workers are up` }) }
+    if (up < count) return { name: 'workers', failure: `${up} of ${count} workers are up` }
+    const held = [...this.#processes.values()].find(({ heldUp }) => heldUp !== undefined)
+    return { name: 'workers', ...(held === undefined ? {} : { failure: `worker ${held.number}: ${held.heldUp}` }) }
   }
 
   /** The metrics of all processes as those of one bridge. */

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pino } from 'pino'
 import { Hub, type HubOptions } from '../../src/core/hub.ts'
+import { Pressure } from '../../src/core/pressure.ts'
 import { Gateway, type GatewayOptions } from '../../src/gateway/gateway.ts'
 import { createPids } from '../../src/gateway/pid.ts'
 import { EmbeddedLog } from '../../src/log/embedded.ts'
@@ -55,6 +56,7 @@ export async function startGateway(login: GatewayOptions['login'], overrides: Pa
     allowedOrigins: [],
     serveClient: false,
     maxBufferBytes: 1e6,
+    pressure: new Pressure({ maxBytes: 1e9, maxLagMs: 60_000, now: () => performance.now() }),
     pingIntervalMs: 25_000,
     pingTimeoutMs: 20_000,
     connectTimeoutMs: 500,

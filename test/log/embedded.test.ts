@@ -1,6 +1,9 @@
+import { expect, test } from 'vitest'
 import { EmbeddedLog } from '../../src/log/embedded.ts'
+import { eventTo } from './entries.ts'
 import { describeEventLog } from './event-log-suite.ts'
-import { copyFolder, folderNamed } from './folders.ts'
+import { copyFolder, folderNamed, newFolder } from './folders.ts'
+import { openEmbedded } from './open-embedded.ts'
 
 for (const durability of ['disk', 'process'] as const) {
   describeEventLog(`the embedded log with durability ${durability}`, {
@@ -8,3 +11,12 @@ for (const durability of ['disk', 'process'] as const) {
     copy: async (from, to) => copyFolder(folderNamed(from), folderNamed(to)),
   })
 }
+
+test('what waits to be stored has a bound: beyond it appends are refused at once, and taken again when the disk has caught up', async () => {
+  const { log } = await openEmbedded(newFolder())
+  const batches = 64
+  const appends = Array.from({ length: batches }, () => log.append(Array.from({ length: 1024 }, () => eventTo('r'))))
+  await expect(log.append([eventTo('r')])).rejects.toMatchObject({ code: 'log_unavailable' })
+  expect((await Promise.all(appends)).flat()).toHaveLength(batches * 1024)
+  expect(await log.append([eventTo('r')])).toHaveLength(1)
+})

@@ -1,0 +1,82 @@
+/**
+ * `npm run bench` measures everything, in a few minutes; `npm run bench -- NAME …` some of it.
+ *   --full         the sizes of docs/performance.md, for a machine that does nothing else; takes most of an hour
+ *   --markdown     prints the tables as they are in docs/performance.md
+ *   --NAME=1,2     other sizes, such as --sessions=1000,6000; each file names its own
+ */
+import { spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { availableParallelism, cpus, loadavg, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { avalanche } from './avalanche.ts'
+import { connections } from './connections.ts'
+import { fanOut } from './fan-out.ts'
+import { jitter } from './jitter.ts'
+import { latency } from './latency.ts'
+import { log } from './log.ts'
+import { oneUser } from './one-user.ts'
+import { slowConsumers } from './slow-consumers.ts'
+import { printTable, toMarkdown } from './support/report.ts'
+import type { Measurement } from './support/run.ts'
+import { Servers } from './support/server.ts'
+
+const measurements: Readonly<Record<string, Measurement>> = {
+  'fan-out': fanOut,
+  'one-user': oneUser,
+  latency,
+  connections,
+  avalanche,
+  jitter,
+  log,
+  'slow-consumers': slowConsumers,
+}
+
+/** Programs of their own, which need a RabbitMQ or a Redis or print what fits in no table: run when they are named. */
+const programs: Readonly<Record<string, string>> = {
+  amqp: './amqp.ts',
+  'bad-tokens': './bad-tokens.ts',
+  redis: './redis-log.ts',
+  workers: './workers.ts',
+}
+
+const args = process.argv.slice(2)
+const names = args.filter((arg) => !arg.startsWith('--'))
+const set = Object.fromEntries(args.filter((arg) => arg.startsWith('--')).map((arg) => arg.slice(2).split('=', 2)))
+const unknown = names.filter((name) => !(name in measurements) && !(name in programs))
+if (unknown.length > 0) {
+  process.stderr.write(`There is no ${unknown.join(', ')}: ${Object.keys({ ...measurements, ...programs }).join(', ')}\n`)
+  process.exit(2)
+}
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1))
+
+const machine = { node: process.version, cpu: cpus()[0]?.model, cores: availableParallelism() }
+const folder = await mkdtemp(join(tmpdir(), 'sidecast-bench-'))
+const servers = new Servers({ secret: randomBytes(48).toString('base64url'), apiKey: randomBytes(32).toString('base64url') }, folder)
+try {
+  for (const name of names.length > 0 ? names : Object.keys(measurements)) {
+    const program = programs[name]
+    if (program !== undefined) {
+      const child = spawn(process.execPath, [fileURLToPath(new URL(program, import.meta.url))], { stdio: 'inherit' })
+      const [code] = await once(child, 'exit')
+      if (code !== 0) process.exitCode = 1
+      continue
+    }
+    const loadBefore = loadavg()[0]
+    try {
+      const tables = (await measurements[name]?.({ servers, isFull: 'full' in set, set })) ?? []
+      for (const table of tables) {
+        if ('markdown' in set) process.stdout.write(`${toMarkdown(table)}\n\n`)
+        else printTable(table)
+      }
+      if (!('markdown' in set)) process.stdout.write(`${JSON.stringify({ bench: name, machine, loadBefore, tables })}\n`)
+    } catch (error) {
+      process.stderr.write(`${name} has failed: ${String(error)}\n`)
+      process.exitCode = 1
+    }
+  }
+} finally {
+  await rm(folder, { recursive: true, force: true })
+}

@@ -1,0 +1,131 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp } from 'node:fs/promises'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { processTree, residentBytes, usedCpuSeconds } from './process-tree.ts'
+
+/** What all parts of a run share. */
+export interface Credentials {
+  readonly secret: string
+  readonly apiKey: string
+}
+
+interface ServerOptions {
+  readonly file: string
+  readonly args: readonly string[]
+  readonly env: Readonly<Record<string, string>>
+  readonly readyBy: 'connect' | 'sidecast:ready'
+}
+
+/** A server under test, in processes of its own. */
+export class Server {
+  readonly name: string
+  readonly readyBy: 'connect' | 'sidecast:ready'
+  readonly port: number
+  readonly privateUrl: string
+  readonly #process: ChildProcess
+
+  private constructor(name: string, readyBy: Server['readyBy'], process: ChildProcess, urls: { readonly public: string; readonly private: string }) {
+    this.name = name
+    this.readyBy = readyBy
+    this.#process = process
+    this.port = Number(new URL(urls.public).port)
+    this.privateUrl = urls.private
+  }
+
+  static async start(name: string, { file, args, env, readyBy }: ServerOptions): Promise<Server> {
+    const path = fileURLToPath(new URL(file, import.meta.url))
+    const child = spawn(process.execPath, [path, ...args], {
+      env: { PATH: process.env.PATH, NODE_ENV: 'production', ...env },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    const killIt = (): void => void child.kill('SIGKILL')
+    process.on('exit', killIt)
+    child.once('exit', () => process.off('exit', killIt))
+    const urls = await new Promise<{ readonly public: string; readonly private: string }>((resolve, reject) => {
+      // What is said later is read, and thrown away.
+      createInterface({ input: child.stdout }).on('line', (line) => {
+        const said = JSON.parse(line)
+        if (said.msg === 'ready') resolve(said)
+        else if (said.level >= 50) process.stderr.write(`${name}: ${line}\n`)
+      })
+      child.once('exit', () => reject(new Error(`${name} does not start`)))
+    })
+    return new Server(name, readyBy, child, urls)
+  }
+
+  /** Seconds of processor time that it has used so far, with its workers. */
+  async cpuSeconds(): Promise<number> {
+    return usedCpuSeconds(await processTree(this.#process.pid ?? 0))
+  }
+
+  async residentBytes(): Promise<number> {
+    return residentBytes(await processTree(this.#process.pid ?? 0))
+  }
+
+  /** Without a word to anybody. */
+  async kill(): Promise<void> {
+    if (this.#process.exitCode !== null || this.#process.signalCode !== null) return
+    const ended = once(this.#process, 'exit')
+    this.#process.kill('SIGKILL')
+    await ended
+  }
+}
+
+export interface SidecastOptions {
+  readonly workers?: number
+  readonly durability?: 'disk' | 'process'
+  /** Where its log lies; absent: in a new folder. */
+  readonly directory?: string
+  readonly port?: number
+}
+
+/** Starts servers with the same credentials; what they write lies in one folder. */
+export class Servers {
+  readonly credentials: Credentials
+  readonly #folder: string
+
+  constructor(credentials: Credentials, folder: string) {
+    this.credentials = credentials
+    this.#folder = folder
+  }
+
+  newDirectory(): Promise<string> {
+    return mkdtemp(join(this.#folder, 'data-'))
+  }
+
+  async sidecast(name: string, { workers = 1, durability = 'process', directory, port = 0 }: SidecastOptions = {}): Promise<Server> {
+    const { secret, apiKey } = this.credentials
+    const settings = {
+      WORKERS: workers,
+      JWT_SECRET: secret,
+      API_KEYS: `bench:${apiKey}:publish`,
+      PUBLIC_HOST: '127.0.0.1',
+      PUBLIC_PORT: port,
+      PRIVATE_PORT: 0,
+      DATA_DIR: directory ?? (await this.newDirectory()),
+      DURABILITY: durability,
+      DRAIN_PERIOD: '0ms',
+      LOG_LEVEL: 'info',
+    }
+    const env = Object.fromEntries(Object.entries(settings).map(([key, value]) => [`SIDECAST_${key}`, String(value)]))
+    return Server.start(name, { file: '../../src/cli.ts', args: ['serve'], env, readyBy: 'sidecast:ready' })
+  }
+
+  /** Express and Socket.IO as one would put them together by hand, without storage. */
+  stock(name = 'stock Socket.IO', { recovery = false, port = 0 }: { readonly recovery?: boolean; readonly port?: number } = {}): Promise<Server> {
+    const args = [...(recovery ? ['--recovery'] : []), `--port=${port}`]
+    return Server.start(name, { file: '../peers/stock.ts', args, env: this.#peerEnv(), readyBy: 'connect' })
+  }
+
+  /** `ws` that writes one shared frame to each: nothing checked, nothing kept. */
+  bare(name = 'bare ws'): Promise<Server> {
+    return Server.start(name, { file: '../peers/bare-ws.ts', args: [], env: this.#peerEnv(), readyBy: 'connect' })
+  }
+
+  #peerEnv(): Readonly<Record<string, string>> {
+    return { PEER_SECRET: this.credentials.secret, PEER_API_KEY: this.credentials.apiKey }
+  }
+}

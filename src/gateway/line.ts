@@ -1,0 +1,67 @@
+import type { Socket as TcpSocket } from 'node:net'
+import { WebSocket } from 'ws'
+import { type Engine, tcpOf } from './engine.ts'
+
+/** Fields of engine.io (6.6) that are its own affair. */
+interface EngineFields {
+  readonly writeBuffer: readonly unknown[]
+  readonly upgrading: boolean
+}
+
+/** Fields of ws (8.23) that are its own affair. */
+interface SenderFields {
+  /** 0: nothing is being compressed or read, and nothing waits for that. */
+  readonly _state: number
+}
+
+/**
+ * The way past Engine.IO: whole WebSocket frames, straight to the TCP connection of a plain WebSocket without extensions. It relies on fields that are not
+ * documented; where one is not there, there is no line, and everything goes through Engine.IO.
+ */
+export class Line {
+  readonly tcp: TcpSocket
+  readonly #engine: Engine
+  readonly #fields: EngineFields
+  readonly #webSocket: WebSocket
+  readonly #sender: SenderFields
+
+  private constructor(engine: Engine, fields: EngineFields, webSocket: WebSocket, sender: SenderFields, tcp: TcpSocket) {
+    this.#engine = engine
+    this.#fields = fields
+    this.#webSocket = webSocket
+    this.#sender = sender
+    this.tcp = tcp
+  }
+
+  static under(engine: Engine): Line | undefined {
+    const tcp = tcpOf(engine)
+    const webSocket: unknown = Reflect.get(engine.transport, 'socket')
+    if (tcp === undefined || !(webSocket instanceof WebSocket) || webSocket.extensions !== '') return undefined
+    const sender: unknown = Reflect.get(webSocket, '_sender')
+    const fields: unknown = engine
+    return isEngine(fields) && isSender(sender) ? new Line(engine, fields, webSocket, sender, tcp) : undefined
+  }
+
+  /** Whether a frame that is written now comes behind all that Engine.IO and ws have been given, and before the end. */
+  get free(): boolean {
+    const fields = this.#fields
+    return (
+      fields.writeBuffer.length === 0 &&
+      !fields.upgrading &&
+      this.#engine.readyState === 'open' &&
+      this.#webSocket.readyState === WebSocket.OPEN &&
+      this.#sender._state === 0 &&
+      this.tcp.writable &&
+      this.tcp.writableCorked === 0
+    )
+  }
+}
+
+function isEngine(engine: unknown): engine is EngineFields {
+  if (typeof engine !== 'object' || engine === null) return false
+  return 'writeBuffer' in engine && Array.isArray(engine.writeBuffer) && 'upgrading' in engine && typeof engine.upgrading === 'boolean'
+}
+
+function isSender(sender: unknown): sender is SenderFields {
+  return typeof sender === 'object' && sender !== null && '_state' in sender && typeof sender._state === 'number'
+}

@@ -1,0 +1,152 @@
+import { once } from 'node:events'
+import { readFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { setImmediate } from 'node:timers/promises'
+import { Server } from 'socket.io'
+import { expect, test } from 'vitest'
+import { WebSocketServer } from 'ws'
+import { Pressure } from '../../src/core/pressure.ts'
+import type { Engine } from '../../src/gateway/engine.ts'
+import { encodeFrame, type Frame } from '../../src/gateway/frame.ts'
+import { Line } from '../../src/gateway/line.ts'
+import { Outbox } from '../../src/gateway/outbox.ts'
+import { Tick } from '../../src/gateway/tick.ts'
+import { createRandom } from '../support/random.ts'
+import { WireClient } from './wire-client.ts'
+
+/** Several clients at a Socket.IO server, and the engines under them. */
+async function startLines(count: number, prepare: (engine: Engine) => void = () => undefined) {
+  const server = createServer()
+  const io = new Server(server, { transports: ['websocket'], perMessageDeflate: false, wsEngine: WebSocketServer })
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  const { port } = server.address() as AddressInfo
+  const tick = new Tick()
+  const pressure = new Pressure({ maxBytes: 1e12, maxLagMs: 60_000, now: () => performance.now() })
+  const broken: Outbox[] = []
+  const lines: { readonly client: WireClient; readonly engine: Engine; readonly outbox: Outbox }[] = []
+  for (let index = 0; index < count; index++) {
+    const connected = once(io.engine, 'connection')
+    const client = new WireClient(`http://127.0.0.1:${port}`)
+    const [engine]: Engine[] = await connected
+    if (engine === undefined) throw new Error('no connection')
+    prepare(engine)
+    const outbox: Outbox = new Outbox(
+      engine,
+      { stalled: () => undefined, broken: () => void broken.push(outbox) },
+      { tick, pressure, maxBufferBytes: 1e9 },
+    )
+    await client.until(() => client.texts.length > 0)
+    client.texts.length = 0
+    lines.push({ client, engine, outbox })
+  }
+  return {
+    lines,
+    broken,
+    async [Symbol.asyncDispose]() {
+      for (const { client } of lines) await client[Symbol.asyncDispose]()
+      await io.close()
+    },
+  }
+}
+
+const frame = (name: string): Frame => encodeFrame('n', JSON.stringify(name), '0')
+const textOf = (name: string): string => `42["n","${name}","0"]`
+
+test('the fields of engine.io and ws that are not documented are those of the versions that are known', async () => {
+  const versionOf = async (name: string): Promise<string> => {
+    const manifest = new URL(`../../node_modules/${name}/package.json`, import.meta.url)
+    return JSON.parse(await readFile(manifest, 'utf8')).version
+  }
+  const cure = 'read src/gateway/line.ts and engine.ts against the new version, then change the version here'
+  expect(await versionOf('engine.io'), cure).toMatch(/^6\.6\./)
+  expect(await versionOf('ws'), cure).toMatch(/^8\.23\./)
+  await using started = await startLines(1)
+  const [line] = started.lines
+  expect(line && Line.under(line.engine)?.free, `what is written past Engine.IO relies on a field that is gone: ${cure}`).toBe(true)
+})
+
+test('where a field is missing everything goes through Engine.IO, in order', async () => {
+  await using started = await startLines(1, (engine) => Reflect.deleteProperty(engine, 'upgrading'))
+  const [line] = started.lines
+  if (line === undefined) return
+  expect(Line.under(line.engine)).toBeUndefined()
+  let packets = 0
+  line.engine.on('packetCreate', () => packets++)
+  const names = Array.from({ length: 20 }, (_, index) => `${index}`)
+  for (const name of names) line.outbox.send(frame(name))
+  await line.client.until(() => line.client.texts.length === names.length)
+  expect(line.client.texts).toEqual(names.map(textOf))
+  expect(packets).toBe(names.length)
+})
+
+test('frames of one tick are one write, and sessions that get the same list share its bytes', async () => {
+  await using started = await startLines(3)
+  const written = started.lines.map(({ engine }) => {
+    const tcp = Line.under(engine)?.tcp
+    if (tcp === undefined) throw new Error('no line')
+    const chunks: Buffer[] = []
+    const write = tcp.write.bind(tcp)
+    tcp.write = (chunk: Buffer) => {
+      chunks.push(chunk)
+      return write(chunk)
+    }
+    return chunks
+  })
+  const [first, second, third] = [frame('1'), frame('2'), frame('3')]
+  for (const { outbox } of started.lines) outbox.send(first)
+  for (const { outbox } of started.lines.slice(0, 2)) outbox.send(second)
+  for (const { outbox } of started.lines) outbox.send(third)
+  expect(written.map(({ length }) => length)).toEqual([0, 0, 0])
+  await Promise.resolve()
+  expect(written.map(({ length }) => length)).toEqual([1, 1, 1])
+  expect(written[0]?.[0]).toBe(written[1]?.[0])
+  const texts = started.lines.map(({ client }) => client.until(() => client.texts.includes(textOf('3'))).then(() => client.texts))
+  const all = [textOf('1'), textOf('2'), textOf('3')]
+  expect(await Promise.all(texts)).toEqual([all, all, [textOf('1'), textOf('3')]])
+})
+
+const random = createRandom()
+
+test(`whatever writes, the order is that of the writes (SIDECAST_TEST_SEED=${random.seed})`, { timeout: 60_000 }, async () => {
+  await using started = await startLines(4)
+  const expected = started.lines.map((): string[] => [])
+  const pongs = started.lines.map(() => 0)
+  let count = 0
+  const paddings = [0, 0, 10, 60, 200, 70_000]
+  for (let turn = 0; turn < 400; turn++) {
+    for (let step = random.between(1, 12); step > 0; step--) {
+      const name = `${count++}${random.chance(0.1) ? 'é€😀'.repeat(random.between(1, 30)) : ''}${'x'.repeat(random.pick(paddings))}`
+      const shared = frame(name)
+      const chance = random.pick([0.2, 0.8, 1])
+      const kind = random.between(0, 9)
+      for (const [index, { client, engine, outbox }] of started.lines.entries()) {
+        if (!random.chance(chance)) continue
+        if (kind < 6) outbox.send(shared)
+        else if (kind < 8) engine.write(shared.packet)
+        else if (kind === 8) {
+          client.send('ping', 9)
+          pongs[index] = (pongs[index] ?? 0) + 1
+        } else if (client.tcp.isPaused()) client.tcp.resume()
+        else client.tcp.pause()
+        if (kind < 8) expected[index]?.push(textOf(name))
+      }
+    }
+    if (random.chance(0.7)) await setImmediate()
+    else if (random.chance(0.5)) await Promise.resolve()
+  }
+  for (const [index, { client, engine, outbox }] of started.lines.entries()) {
+    client.tcp.resume()
+    outbox.send(frame('last'))
+    expected[index]?.push(textOf('last'))
+    outbox.flush()
+    engine.close()
+    outbox.send(frame('too late'))
+  }
+  for (const [index, { client }] of started.lines.entries()) {
+    await client.until(() => client.isClosed)
+    expect(client.texts).toEqual(expected[index])
+    expect(client.pongs).toBeLessThanOrEqual(pongs[index] ?? 0)
+  }
+  expect(started.broken).toEqual([])
+})
