@@ -21,8 +21,8 @@ const names = { AMQP_EXCHANGE: 'doctor', AMQP_QUEUE: 'doctor.events', AMQP_DEAD_
 
 /** No bridge runs where it looks. */
 async function examine(url: string): Promise<{ readonly exitCode: number | null; readonly out: string }> {
-  const env = testEnvironment(directory, { ...names, AMQP_URL: url, AMQP_TOPOLOGY: 'assert' })
-  const { exitCode, out } = await runSidecast(['doctor', '--private-url', 'http://127.0.0.1:1'], env)
+  const env = testEnvironment(directory, { ...names, AMQP_URL: url, AMQP_TOPOLOGY: 'assert', PUBLIC_PORT: '1', PRIVATE_PORT: '2' })
+  const { exitCode, out } = await runSidecast(['doctor'], env)
   return { exitCode, out: out.replaceAll(/ +/g, ' ') }
 }
 

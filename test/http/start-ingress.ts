@@ -13,6 +13,7 @@ import { Hub } from '../../src/core/hub.ts'
 import { Session } from '../../src/core/session.ts'
 import { createHttpIngress, type HttpIngressOptions, setTimeouts } from '../../src/http/ingress.ts'
 import { EmbeddedLog } from '../../src/log/embedded.ts'
+import { EventLoopDelay } from '../../src/metrics/event-loop-delay.ts'
 import { createMetrics } from '../../src/metrics/metrics.ts'
 
 export const openapiText = readFileSync(new URL('../../openapi.yaml', import.meta.url), 'utf8')
@@ -66,7 +67,8 @@ export async function startIngress(overrides: Partial<HttpIngressOptions> = {}):
     now: Date.now,
     onFailure,
   })
-  const metrics = createMetrics({ sessions: () => hub.sessions().size, unackedMessages: () => 0, onFailure })
+  const eventLoop = new EventLoopDelay()
+  const metrics = createMetrics({ sessions: () => hub.sessions().size, unackedMessages: () => 0, eventLoop, canaryAgeMs: () => 0, onFailure })
   const hub = new Hub({
     log,
     observer: metrics.observer,
@@ -143,6 +145,7 @@ export async function startIngress(overrides: Partial<HttpIngressOptions> = {}):
     },
     raw: () => openRaw(port),
     async [Symbol.asyncDispose]() {
+      eventLoop.close()
       server.closeAllConnections()
       await new Promise((resolve) => server.close(resolve))
       await log.close()
