@@ -47,7 +47,7 @@ export const avalanche: Measurement = async (run) => {
       } finally {
         await publisher.stop()
         await clients?.stop()
-        await server.kill()
+        await server.stop()
       }
     }
   }

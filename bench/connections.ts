@@ -44,7 +44,7 @@ export const connections: Measurement = async (run) => {
         })
       } finally {
         await clients?.stop()
-        await server.kill()
+        await server.stop()
       }
     }
   }

@@ -51,7 +51,7 @@ export const fanOut: Measurement = async (run) => {
             'client cores': rounded(clientCores),
           })
       } finally {
-        await server.kill()
+        await server.stop()
       }
     }
     const where = crowd.rooms === 1 ? `one room of ${crowd.sessions} sessions` : `${crowd.rooms} rooms of ${crowd.sessions / crowd.rooms} sessions`

@@ -40,7 +40,7 @@ export const jitter: Measurement = async (run) => {
     } finally {
       await publisher.stop()
       await clients.stop()
-      await server.kill()
+      await server.stop()
     }
   }
   return [{ title: `${sessions} sessions, each cut for 2 s about every 3 s, ${rate} events/s to all for ${seconds} s`, rows }]

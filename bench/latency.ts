@@ -47,7 +47,7 @@ export const latency: Measurement = async (run) => {
       } finally {
         await publisher.stop()
         await clients.stop()
-        await server.kill()
+        await server.stop()
       }
     }
   }

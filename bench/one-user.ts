@@ -42,7 +42,7 @@ export const oneUser: Measurement = async (run) => {
       }
     } finally {
       await clients.stop()
-      await server.kill()
+      await server.stop()
     }
   }
   return [{ title: `Events to one of ${users} users each, from the first request to the last arrival`, rows }]

@@ -2,6 +2,7 @@
  * `npm run bench` measures everything, in a few minutes; `npm run bench -- NAME …` some of it.
  *   --full         the sizes of docs/performance.md, for a machine that does nothing else; takes most of an hour
  *   --markdown     prints the tables as they are in docs/performance.md
+ *   --profile=DIR  writes a CPU profile of each process of Sidecast
  *   --NAME=1,2     other sizes, such as --sessions=1000,6000; each file names its own
  */
 import { spawn } from 'node:child_process'
@@ -54,7 +55,7 @@ for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exi
 
 const machine = { node: process.version, cpu: cpus()[0]?.model, cores: availableParallelism() }
 const folder = await mkdtemp(join(tmpdir(), 'sidecast-bench-'))
-const servers = new Servers({ secret: randomBytes(48).toString('base64url'), apiKey: randomBytes(32).toString('base64url') }, folder)
+const servers = new Servers({ secret: randomBytes(48).toString('base64url'), apiKey: randomBytes(32).toString('base64url') }, folder, set.profile)
 try {
   for (const name of names.length > 0 ? names : Object.keys(measurements)) {
     const program = programs[name]

@@ -59,7 +59,7 @@ export const slowConsumers: Measurement = async (run) => {
       })
     } finally {
       await Promise.all([publisher.stop(), filler.stop(), ...crowd.map((clients) => clients.stop())])
-      await server.kill()
+      await server.stop()
     }
   }
   return [

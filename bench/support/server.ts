@@ -17,7 +17,12 @@ interface ServerOptions {
   readonly args: readonly string[]
   readonly env: Readonly<Record<string, string>>
   readonly readyBy: 'connect' | 'sidecast:ready'
+  /** Where its profiles go; absent: it is not profiled. */
+  readonly profile?: string | undefined
 }
+
+/** So long a profile may take to be written. */
+const stopMs = 20_000
 
 /** A server under test, in processes of its own. */
 export class Server {
@@ -26,18 +31,22 @@ export class Server {
   readonly port: number
   readonly privateUrl: string
   readonly #process: ChildProcess
+  readonly #isProfiled: boolean
 
-  private constructor(name: string, readyBy: Server['readyBy'], process: ChildProcess, urls: { readonly public: string; readonly private: string }) {
+  private constructor(name: string, options: ServerOptions, process: ChildProcess, urls: { readonly public: string; readonly private: string }) {
     this.name = name
-    this.readyBy = readyBy
+    this.readyBy = options.readyBy
     this.#process = process
+    this.#isProfiled = options.profile !== undefined
     this.port = Number(new URL(urls.public).port)
     this.privateUrl = urls.private
   }
 
-  static async start(name: string, { file, args, env, readyBy }: ServerOptions): Promise<Server> {
+  static async start(name: string, options: ServerOptions): Promise<Server> {
+    const { file, args, env, profile } = options
+    const flags = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`]
     const path = fileURLToPath(new URL(file, import.meta.url))
-    const child = spawn(process.execPath, [path, ...args], {
+    const child = spawn(process.execPath, [...flags, path, ...args], {
       env: { PATH: process.env.PATH, NODE_ENV: 'production', ...env },
       stdio: ['ignore', 'pipe', 'inherit'],
     })
@@ -53,7 +62,7 @@ export class Server {
       })
       child.once('exit', () => reject(new Error(`${name} does not start`)))
     })
-    return new Server(name, readyBy, child, urls)
+    return new Server(name, options, child, urls)
   }
 
   /** Seconds of processor time that it has used so far, with its workers. */
@@ -66,10 +75,22 @@ export class Server {
   }
 
   /** Without a word to anybody. */
-  async kill(): Promise<void> {
+  kill(): Promise<void> {
+    return this.#end('SIGKILL')
+  }
+
+  /** When nothing is asked of it any more: in good order, where it has a profile to write, else at once. */
+  async stop(): Promise<void> {
+    if (!this.#isProfiled) return this.kill()
+    const late = setTimeout(() => this.#process.kill('SIGKILL'), stopMs)
+    await this.#end('SIGTERM')
+    clearTimeout(late)
+  }
+
+  async #end(signal: NodeJS.Signals): Promise<void> {
     if (this.#process.exitCode !== null || this.#process.signalCode !== null) return
     const ended = once(this.#process, 'exit')
-    this.#process.kill('SIGKILL')
+    this.#process.kill(signal)
     await ended
   }
 }
@@ -86,10 +107,13 @@ export interface SidecastOptions {
 export class Servers {
   readonly credentials: Credentials
   readonly #folder: string
+  readonly #profile: string | undefined
 
-  constructor(credentials: Credentials, folder: string) {
+  /** `profile`: a folder for CPU profiles of Sidecast. */
+  constructor(credentials: Credentials, folder: string, profile: string | undefined) {
     this.credentials = credentials
     this.#folder = folder
+    this.#profile = profile
   }
 
   newDirectory(): Promise<string> {
@@ -111,7 +135,7 @@ export class Servers {
       LOG_LEVEL: 'info',
     }
     const env = Object.fromEntries(Object.entries(settings).map(([key, value]) => [`SIDECAST_${key}`, String(value)]))
-    return Server.start(name, { file: '../../src/cli.ts', args: ['serve'], env, readyBy: 'sidecast:ready' })
+    return Server.start(name, { file: '../../src/cli.ts', args: ['serve'], env, readyBy: 'sidecast:ready', profile: this.#profile })
   }
 
   /** Express and Socket.IO as one would put them together by hand, without storage. */
