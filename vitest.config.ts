@@ -9,6 +9,7 @@ export default defineConfig({
     testTimeout: 30_000,
     hookTimeout: 30_000,
     teardownTimeout: 10_000,
+    expect: { poll: { timeout: 25_000 } },
     // Two cores may be all there is, and some files start a browser, a JVM or a bridge of their own.
     maxWorkers: 3,
   },

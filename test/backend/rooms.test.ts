@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { expect, test } from 'vitest'
 import { login, startTestBridge } from '../support/bridge.ts'
 import { connectSession, type TestSession } from '../support/client.ts'
+import { stopClock } from '../support/clock.ts'
 import { startTcpProxy } from '../support/tcp-proxy.ts'
 import { authorizeSecret, type PhpApplication, startPhpApplication } from './php-application.ts'
 
@@ -97,7 +98,7 @@ test('an application that does not answer, or is not there, lets nobody in until
   await using application = await startPhpApplication()
   const { hostname, port } = new URL(application.url)
   await using way = await startTcpProxy({ host: hostname, port: Number(port) })
-  await using bridge = await start({ url: `http://${way.host}:${way.port}` }, '/authorize', { AUTHORIZE_TIMEOUT: '300ms' })
+  await using bridge = await start({ url: `http://${way.host}:${way.port}` }, '/authorize', { AUTHORIZE_TIMEOUT: '2s' })
   await using session = connectSession(bridge.publicUrl, { token: login('42') })
   await session.notice('sidecast:ready')
   way.refuse()
@@ -118,10 +119,12 @@ test('an application that hangs is waited for no longer than configured', async 
 
 test('a room that is allowed until a moment is left at that moment', async () => {
   await using application = await startPhpApplication()
-  const until = new Date(Date.now() + 1500).toISOString()
+  using clock = stopClock()
+  const until = new Date(Date.now() + 15_000).toISOString()
   await using bridge = await start(application, says({ allowed: true, expiresAt: until }))
   await using session = connectSession(bridge.publicUrl, { token: login('42') })
   expect(await join(session, 'order:7')).toBe('joined')
+  clock.pass(15_000)
   expect((await session.notice('sidecast:left')).data).toMatchObject({ room: 'order:7' })
   await bridge.publish({ event: 'shipped', to: { rooms: ['order:7'] } })
   await bridge.publish({ event: 'end', to: { users: ['42'] } })

@@ -19,7 +19,7 @@ test(`through floods, answers, pings, upgrades and pauses each client gets whole
     crowd.map(async (user) => {
       const client = new WireClient(bridge.publicUrl)
       await client.login(login(user, { rooms: ['hall'], grants: ['*'] }))
-      return { user, client, asked: 0 }
+      return { user, client, asked: 0, pausedFor: 0 }
     }),
   )
   const upgrading: { readonly session: TestSession; readonly from: number }[] = []
@@ -31,8 +31,10 @@ test(`through floods, answers, pings, upgrades and pauses each client gets whole
         for (let more = random.between(1, 3); more > 0; more--) one.client.send(`42${one.asked++}["sidecast:leave",{"room":"nowhere"}]`)
       }
       if (random.chance(0.2)) one.client.send('ping', 9)
-      if (random.chance(0.15)) one.client.tcp.pause()
-      else if (random.chance(0.5)) one.client.tcp.resume()
+      one.pausedFor = one.client.tcp.isPaused() ? one.pausedFor + 1 : 0
+      // Not for so long, however slow the machine, that it would be cut off.
+      if (one.pausedFor < 3 && random.chance(0.15)) one.client.tcp.pause()
+      else if (one.pausedFor >= 3 || random.chance(0.5)) one.client.tcp.resume()
     }
     if (round % 12 === 5) {
       const session = connectSession(bridge.publicUrl, { token: login('upgrading', { rooms: ['hall'] }), forceNew: true })

@@ -5,6 +5,7 @@ import { expect, test } from 'vitest'
 import { copyFolder } from '../log/folders.ts'
 import { login, startTestBridge } from '../support/bridge.ts'
 import { connectSession, type TestSession } from '../support/client.ts'
+import { freePorts } from '../support/free-ports.ts'
 
 /** A data folder, and what copies and restores it while no bridge runs on it. */
 async function newData() {
@@ -34,9 +35,10 @@ test('after an older copy of the data was put back, who was ahead of it is told 
   const publish = async (bridge: Awaited<ReturnType<typeof startTestBridge>>, user: string, ...events: readonly string[]) => {
     for (const event of events) await bridge.publish({ event, to: { users: [user] } })
   }
-  let bridge = await startTestBridge({}, directory)
+  const [port] = await freePorts(1)
+  const again = () => startTestBridge({ PUBLIC_PORT: String(port) }, directory)
+  let bridge = await again()
   const url = bridge.publicUrl
-  const again = () => startTestBridge({ PUBLIC_PORT: new URL(url).port }, directory)
   await using ahead = connectOnCall(url, 'ahead')
   await using silent = connectOnCall(url, 'silent')
   await using before = connectOnCall(url, 'before')

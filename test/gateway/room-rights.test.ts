@@ -4,6 +4,7 @@ import type { RoomAuthorizer } from '../../src/core/room-authorizer.ts'
 import { BridgeError } from '../../src/errors.ts'
 import { login, secret, startTestBridge } from '../support/bridge.ts'
 import { connectSession, type TestSession } from '../support/client.ts'
+import { stopClock } from '../support/clock.ts'
 import { startGateway } from './start-gateway.ts'
 
 const seconds = (): number => Date.now() / 1000
@@ -16,36 +17,43 @@ const changes = ({ notices }: TestSession) =>
   notices.filter(({ event }) => event !== 'sidecast:ready').map(({ event, data }) => `${event} ${Object(data).room} ${Object(data).by}`)
 
 test('a room token opens its room until it ends; then the session leaves, and gets nothing more', async () => {
+  using clock = stopClock()
   await using bridge = await startTestBridge({ JWT_CLOCK_TOLERANCE: '0s' })
   await using session = connectSession(bridge.publicUrl, { token: login('42') })
   await session.notice('sidecast:ready')
-  const token = roomToken('order:7', { exp: seconds() + 2 })
+  const token = roomToken('order:7', { exp: seconds() + 30 })
   expect(await session.request('sidecast:join', { room: 'order:7' })).toMatchObject({ ok: false, error: { code: 'room_forbidden' } })
   expect(await session.request('sidecast:join', { room: 'order:7', token })).toEqual({ ok: true, room: 'order:7' })
-  let matched: unknown = 1
-  for (let n = 0; matched === 1; n++) matched = (await bridge.publish({ event: 'n', data: n, to: { rooms: ['order:7'] } })).matched
+  const matched = async () => (await bridge.publish({ event: 'n', to: { rooms: ['order:7'] } })).matched
+  clock.pass(29_999)
+  expect(await matched()).toBe(1)
+  clock.pass(1)
+  expect(await matched()).toBe(0)
   await session.notice('sidecast:left')
   expect(changes(session)).toEqual(['sidecast:joined order:7 request', 'sidecast:left order:7 request'])
   expect(await session.request('sidecast:join', { room: 'order:7', token })).toMatchObject({ ok: false, error: { code: 'token_expired' } })
 })
 
 test('a later room token prolongs the stay, without a word about the room', async () => {
+  using clock = stopClock()
   await using bridge = await startTestBridge({ JWT_CLOCK_TOLERANCE: '0s' })
   await using session = connectSession(bridge.publicUrl, { token: login('42') })
   await session.notice('sidecast:ready')
-  await session.request('sidecast:join', { room: 'order:7', token: roomToken('order:7', { exp: seconds() + 1.5 }) })
+  await session.request('sidecast:join', { room: 'order:7', token: roomToken('order:7', { exp: seconds() + 15 }) })
   await session.request('sidecast:join', { room: 'order:7', token: roomToken('order:7') })
   // One that is over when the first would have been.
-  await session.request('sidecast:join', { room: 'order:8', token: roomToken('order:8', { exp: seconds() + 1.7 }) })
+  await session.request('sidecast:join', { room: 'order:8', token: roomToken('order:8', { exp: seconds() + 17 }) })
+  clock.pass(17_000)
   await session.notice('sidecast:left')
   expect(changes(session)).toEqual(['sidecast:joined order:7 request', 'sidecast:joined order:8 request', 'sidecast:left order:8 request'])
 })
 
 test('the room is there again after a resume, and not when the right has ended meanwhile', async () => {
+  using clock = stopClock()
   await using bridge = await startTestBridge({ JWT_CLOCK_TOLERANCE: '0s' })
   await using session = connectSession(bridge.publicUrl, { token: login('42') })
   await session.notice('sidecast:ready')
-  await session.request('sidecast:join', { room: 'short', token: roomToken('short', { exp: seconds() + 1.5 }) })
+  await session.request('sidecast:join', { room: 'short', token: roomToken('short', { exp: seconds() + 15 }) })
   await session.request('sidecast:join', { room: 'long', token: roomToken('long') })
   session.cut()
   await session.closed()
@@ -54,13 +62,14 @@ test('the room is there again after a resume, and not when the right has ended m
   expect(ready.data).toMatchObject({ recovered: true, rooms: expect.arrayContaining(['long', 'short']) })
   await session.event(2)
 
+  clock.pass(15_000)
   await session.notice('sidecast:left')
-  const end = seconds() + 1
+  const end = seconds() + 10
   await session.request('sidecast:join', { room: 'brief', token: roomToken('brief', { exp: end }) })
   session.socket.io.reconnection(false)
   session.cut()
   await session.closed(2)
-  await expect.poll(seconds, { timeout: 5000 }).toBeGreaterThan(end)
+  clock.pass(10_000)
   session.socket.connect()
   const again = await session.notice('sidecast:ready', 3)
   expect(Object(again.data).rooms.toSorted()).toEqual(['long', 'user:42'])
@@ -75,6 +84,7 @@ test('the room is there again after a resume, and not when the right has ended m
 })
 
 test('the application takes the user out of the room for good: only a room token that is newer lets it in again', async () => {
+  using clock = stopClock()
   await using bridge = await startTestBridge({ JWT_CLOCK_TOLERANCE: '0s' })
   await using session = connectSession(bridge.publicUrl, { token: () => login('42', { iat: seconds() }) })
   await session.notice('sidecast:ready')
@@ -83,6 +93,7 @@ test('the application takes the user out of the room for good: only a room token
   await bridge.call('DELETE', '/v1/rooms/order:7/users/42')
   expect((await session.notice('sidecast:left')).data).toEqual({ room: 'order:7', by: 'backend' })
   expect(await session.request('sidecast:join', { room: 'order:7', token: old })).toMatchObject({ error: { code: 'room_forbidden' } })
+  clock.pass(1)
   expect(await session.request('sidecast:join', { room: 'order:7', token: roomToken('order:7') })).toMatchObject({ ok: true })
   expect((await bridge.publish({ event: 'in.again', to: { rooms: ['order:7'] } })).matched).toBe(1)
   session.cut()

@@ -59,7 +59,7 @@ export async function startGateway(login: GatewayOptions['login'], overrides: Pa
     pressure: new Pressure({ maxBytes: 1e9, maxLagMs: 60_000, now: () => performance.now() }),
     pingIntervalMs: 25_000,
     pingTimeoutMs: 20_000,
-    connectTimeoutMs: 500,
+    connectTimeoutMs: 60_000,
     onFailure,
     now,
     ...overrides,

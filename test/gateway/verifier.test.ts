@@ -48,7 +48,7 @@ test('a verifier that throws what cannot even be looked at costs that connection
 })
 
 test('a verifier that never answers holds a connection no longer than it may take to log in', async () => {
-  await using gateway = await startGateway(() => new Promise(() => undefined))
+  await using gateway = await startGateway(() => new Promise(() => undefined), { connectTimeoutMs: 500 })
   await using session = connectSession(gateway.url, { token: 'x', reconnection: false })
   await new Promise((resolve) => session.socket.io.once('open', () => resolve(undefined)))
   const [reason] = await once(session.socket.io as never, 'close')

@@ -107,7 +107,7 @@ export function connectSession(url: string, { token, ...options }: Options): Tes
     },
     refused: () => at(refusals, refusalsSeen++),
     closed: (count = 1) => at(closes, count - 1),
-    request: (event, body) => socket.timeout(5000).emitWithAck(event, body),
+    request: (event, body) => socket.timeout(25_000).emitWithAck(event, body),
     cut: () => socket.io.engine?.close(),
     async [Symbol.asyncDispose]() {
       socket.disconnect()

@@ -1,13 +1,17 @@
 import { createServer } from 'node:net'
 
+const firstPort = 10_000
+const portsPerFile = 5000
+
 /**
  * Ports that a server can be started on again and again. Below those that the system gives to outgoing connections: a client that calls a port of
- * its own range while nobody listens may get itself.
+ * its own range while nobody listens may get itself. Each of the files that run at once has its own: a server that is away for a moment finds its port again.
  */
 export async function freePorts(count: number): Promise<readonly number[]> {
   const ports: number[] = []
+  const first = firstPort + (Number(process.env.VITEST_POOL_ID ?? 0) % 4) * portsPerFile
   for (let tries = 0; ports.length < count && tries < 1000; tries++) {
-    const port = 10_000 + Math.floor(Math.random() * 20_000)
+    const port = first + Math.floor(Math.random() * portsPerFile)
     if (!ports.includes(port) && (await isFree(port))) ports.push(port)
   }
   return ports
