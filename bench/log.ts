@@ -1,20 +1,25 @@
 /** The embedded log by itself: what a durable append costs, what a resume costs in a small log and in a big one, and how long a start takes. */
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
+import jwt from 'jsonwebtoken'
 import type { EventEntry } from '../src/core/entry.ts'
 import { EmbeddedLog } from '../src/log/embedded.ts'
+import { RawSession } from './support/raw-session.ts'
 import { type Row, ratio, rounded } from './support/report.ts'
 import { type Measurement, type Run, size, sizes } from './support/run.ts'
+import type { Server } from './support/server.ts'
 
 const missed = 100
 const users = 1000
 const readings = 200
-const data = JSON.stringify({ order: 42, state: 'shipped', total: '12.50', text: 'x'.repeat(100) })
+const returns = 100
+const group = 500
+const data = (number: number): string => `{"n":${number},"at":0,"text":"${'x'.repeat(120)}"}`
 const nobody = { users: [], sessions: [] }
 
 function event(number: number, user: number): EventEntry {
   const to = { users: [`${user}`], rooms: [], sessions: [], all: false }
-  return { kind: 'event', id: `bench-${number}`, event: 'order.updated', data, to, except: nobody, volatile: false }
+  return { kind: 'event', id: `bench-${number}`, event: 'tick', data: data(number), to, except: nobody, volatile: false }
 }
 
 const openLog = (directory: string, durability: 'disk' | 'process'): Promise<EmbeddedLog> =>
@@ -27,6 +32,14 @@ const openLog = (directory: string, durability: 'disk' | 'process'): Promise<Emb
     now: Date.now,
     onFailure: (error) => process.stderr.write(`${error}\n`),
   })
+
+interface Result {
+  readonly entries: number
+  readonly readMicros: number
+  readonly returnMs: number
+  readonly openMs: number
+  readonly startMs: number
+}
 
 export const log: Measurement = async (run) => [await appends(run), await resumes(run)]
 
@@ -55,12 +68,12 @@ async function appends(run: Run) {
     if (bare !== undefined)
       rows.push({ durability: 'write and fdatasync', 'callers at once': atOnce, 'appends/s': rounded(bare), 'of a bare file': '×1.00' })
   }
-  return { title: `Appends of ${data.length} bytes, one event each`, rows }
+  return { title: `Appends of ${data(0).length} bytes, one event each`, rows }
 }
 
 async function bareAppends(run: Run, calls: number): Promise<number> {
   const file = await open(join(await run.servers.newDirectory(), 'bare'), 'a')
-  const bytes = Buffer.from(data)
+  const bytes = Buffer.from(data(0))
   try {
     return await perSecond(calls, 1, async () => {
       await file.write(bytes)
@@ -71,40 +84,87 @@ async function bareAppends(run: Run, calls: number): Promise<number> {
   }
 }
 
-async function resumes(run: Run) {
-  const rows: Row[] = []
-  let small: { readonly micros: number; readonly startMs: number } | undefined
-  for (const entries of sizes(run, 'entries', [1000, 100_000], [1000, 1_000_000])) {
-    const directory = await run.servers.newDirectory()
-    const filled = await openLog(directory, 'process')
-    const group = 500
-    for (let number = 0; number < entries - missed; number += group)
-      await filled.append(
-        Array.from({ length: Math.min(group, entries - missed - number) }, (_, index) => event(number + index, 1 + ((number + index) % users))),
-      )
-    const after = filled.head()
-    await filled.append(Array.from({ length: missed }, (_, index) => event(entries + index, 0)))
-    await filled.close()
+/** A log that holds so many, of which the last are for user 0 alone. Gives the place before those. */
+async function fill(directory: string, entries: number): Promise<{ readonly after: number; readonly offset: string }> {
+  const log = await openLog(directory, 'process')
+  const others = entries - missed
+  for (let number = 0; number < others; number += group)
+    await log.append(Array.from({ length: Math.min(group, others - number) }, (_, index) => event(number + index, 1 + ((number + index) % users))))
+  const after = log.head()
+  await log.append(Array.from({ length: missed }, (_, index) => event(others + index, 0)))
+  await log.close()
+  return { after, offset: log.offsetOf(after) }
+}
 
+const median = (values: readonly number[]): number => values.toSorted((one, two) => one - two)[Math.floor(values.length / 2)] ?? Number.NaN
+
+async function resumes(run: Run) {
+  const results: Result[] = []
+  for (const entries of sizes(run, 'entries', [1000, 100_000], [1000, 100_000, 1_000_000])) {
+    process.stderr.write(`  ${entries} entries\n`)
+    const directory = await run.servers.newDirectory()
+    const { after, offset } = await fill(directory, entries)
     const startedAt = performance.now()
     const log = await openLog(directory, 'process')
-    const startMs = performance.now() - startedAt
+    const openMs = performance.now() - startedAt
     const times = Array.from({ length: readings }, () => {
       const begun = performance.now()
       const reading = log.read(after, ['user:0'], 1000)
       if (reading.gap || reading.entries.length !== missed) throw new Error('the log does not give what was missed')
       return (performance.now() - begun) * 1000
-    }).toSorted((one, two) => one - two)
-    await log.close()
-    const micros = times[readings / 2] ?? Number.NaN
-    small ??= { micros, startMs }
-    rows.push({
-      'entries kept': entries,
-      [`reading ${missed} missed, µs`]: rounded(micros),
-      'of the smallest': ratio(micros, small.micros),
-      'opening, ms': rounded(startMs),
-      'opening, of the smallest': ratio(startMs, small.startMs),
     })
+    await log.close()
+
+    const settings = { RETENTION_EVENTS: `${entries * 2}`, RETENTION_AGE: '24h' }
+    await using server = await run.servers.sidecast('Sidecast', { directory, settings }).start()
+    const token = jwt.sign({ sub: '0' }, run.servers.credentials.secret, { expiresIn: '1h' })
+    const returned: number[] = []
+    for (let count = 0; count < returns; count++) returned.push(await comeBack(server, token, offset))
+    results.push({ entries, readMicros: median(times), returnMs: median(returned), openMs, startMs: server.startMs })
   }
-  return { title: `A resume with ${missed} missed events, and a start, by what the log holds (median of ${readings} readings)`, rows }
+  const [smallest] = results
+  const rows = results.map((result): Row => {
+    const of = (field: keyof Result): string => ratio(result[field], smallest?.[field] ?? Number.NaN)
+    return {
+      'entries kept': result.entries,
+      'read, µs': rounded(result.readMicros),
+      'read, of the smallest': of('readMicros'),
+      'connect to last event, ms': rounded(result.returnMs),
+      'connect, of the smallest': of('returnMs'),
+      'opening the log, ms': rounded(result.openMs),
+      'start of the server, ms': rounded(result.startMs),
+    }
+  })
+  return {
+    title: `${missed} missed events and a start, by what the log holds (medians of ${readings} readings and ${returns} sessions that come back)`,
+    rows,
+  }
+}
+
+/** Milliseconds from the first byte of a session that comes back to the last event that it has missed. */
+function comeBack({ port, readyBy }: Server, token: string, offset: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const begun = performance.now()
+    let got = 0
+    let lastAt = 0
+    const session = new RawSession({
+      localAddress: '127.0.0.1',
+      token,
+      readyBy,
+      isResumable: false,
+      offset,
+      onEvent() {
+        got++
+        lastAt = performance.now()
+      },
+      // What was missed comes before the first word.
+      onReady() {
+        session.cut()
+        if (got === missed) resolve(lastAt - begun)
+        else reject(new Error(`${got} events have come, of ${missed}`))
+      },
+      onLost: () => reject(new Error('the session was cut off')),
+    })
+    session.open(port)
+  })
 }

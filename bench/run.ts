@@ -1,7 +1,8 @@
 /**
  * `npm run bench` measures everything, in a few minutes; `npm run bench -- NAME …` some of it.
- *   --full         the sizes of docs/performance.md, for a machine that does nothing else; takes most of an hour
- *   --markdown     prints the tables as they are in docs/performance.md
+ *   --full         the sizes of docs/performance.md, for a machine that does nothing else; about half an hour on four cores
+ *   --markdown     prints the tables as they are in docs/performance.md; what is under way goes to stderr
+ *   --rounds=3     how often each server gets its turn: medians are printed, and the lowest and the highest
  *   --profile=DIR  writes a CPU profile of each process of Sidecast
  *   --NAME=1,2     other sizes, such as --sessions=1000,6000; each file names its own
  */
@@ -9,7 +10,7 @@ import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
-import { availableParallelism, cpus, loadavg, tmpdir } from 'node:os'
+import { availableParallelism, cpus, loadavg, release, tmpdir, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { avalanche } from './avalanche.ts'
@@ -53,7 +54,18 @@ if (unknown.length > 0) {
 }
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1))
 
-const machine = { node: process.version, cpu: cpus()[0]?.model, cores: availableParallelism() }
+const machine = {
+  cpu: cpus()[0]?.model,
+  cores: availableParallelism(),
+  memoryGiB: Math.round(totalmem() / 2 ** 30),
+  linux: release(),
+  node: process.version,
+}
+const isMarkdown = 'markdown' in set
+if (isMarkdown) {
+  const { cpu, cores, memoryGiB, linux, node } = machine
+  process.stdout.write(`${cores} cores of ${cpu}, ${memoryGiB} GiB, Linux ${linux}, Node ${node.slice(1)}.\n\n`)
+}
 const folder = await mkdtemp(join(tmpdir(), 'sidecast-bench-'))
 const servers = new Servers({ secret: randomBytes(48).toString('base64url'), apiKey: randomBytes(32).toString('base64url') }, folder, set.profile)
 try {
@@ -65,14 +77,20 @@ try {
       if (code !== 0) process.exitCode = 1
       continue
     }
-    const loadBefore = loadavg()[0]
+    const loadBefore = loadavg()[0]?.toFixed(1)
+    const startedAt = performance.now()
+    process.stderr.write(`${name}\n`)
     try {
       const tables = (await measurements[name]?.({ servers, isFull: 'full' in set, set })) ?? []
-      for (const table of tables) {
-        if ('markdown' in set) process.stdout.write(`${toMarkdown(table)}\n\n`)
-        else printTable(table)
+      const minutes = ((performance.now() - startedAt) / 60_000).toFixed(1)
+      if (isMarkdown)
+        process.stdout.write(
+          `${[`### ${name}`, `Load before it: ${loadBefore}. It took ${minutes} minutes.`, ...tables.map(toMarkdown)].join('\n\n')}\n\n`,
+        )
+      else {
+        for (const table of tables) printTable(table)
+        process.stdout.write(`${JSON.stringify({ bench: name, machine, loadBefore, minutes, tables })}\n`)
       }
-      if (!('markdown' in set)) process.stdout.write(`${JSON.stringify({ bench: name, machine, loadBefore, tables })}\n`)
     } catch (error) {
       process.stderr.write(`${name} has failed: ${String(error)}\n`)
       process.exitCode = 1

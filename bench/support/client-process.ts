@@ -53,7 +53,7 @@ export interface ClientCount {
   /** When the last event, or the last login, was there. */
   readonly lastAt: number
   readonly latencies: Pick<Latencies, 'counts' | 'maxMicros'>
-  /** Seconds of processor time that this process has used so far. */
+  /** Seconds of processor time that this process has used since the logins began, or since it was cleared. */
   readonly cpuSeconds: number
 }
 
@@ -69,6 +69,7 @@ let disorder = 0
 let lost = 0
 let lastAt = 0
 let loginStartedAt = 0
+let cpuFrom = process.cpuUsage()
 let isKept = false
 /** Who is connecting, and who is to: never more than `atOnce` of them. */
 const connecting = new Set<RawSession>()
@@ -152,6 +153,7 @@ const countReady = (): number => sessions.filter(({ isReady }) => isReady).lengt
 async function connectAll(all: readonly RawSession[], at: number): Promise<void> {
   isKept = true
   loginStartedAt = nowMicros()
+  cpuFrom = process.cpuUsage()
   atOnce = at
   connecting.clear()
   waiting = all.toReversed()
@@ -175,6 +177,7 @@ async function jitter(session: RawSession, seconds: number, cutMs: number, stayM
 function clear(): void {
   frames = sum = duplicates = disorder = lost = 0
   latencies.clear()
+  cpuFrom = process.cpuUsage()
 }
 
 async function carryOut(order: ClientOrder): Promise<void> {
@@ -218,7 +221,7 @@ async function carryOut(order: ClientOrder): Promise<void> {
 
 answerOrders<ClientOrder, ClientCount>(async (order) => {
   await carryOut(order)
-  const { user, system } = process.cpuUsage()
+  const { user, system } = process.cpuUsage(cpuFrom)
   const { counts, maxMicros } = latencies
   const taken = maxMicros > 0 ? { counts, maxMicros } : { counts: [], maxMicros: 0 }
   return { ready: countReady(), frames, sum, duplicates, disorder, lost, loginStartedAt, lastAt, latencies: taken, cpuSeconds: (user + system) / 1e6 }

@@ -24,8 +24,8 @@ export interface Count extends Omit<ClientCount, 'latencies'> {
 /** All clients of a run, in processes of their own. */
 export class Clients {
   readonly #processes: readonly Child<ClientOrder, ClientCount>[]
-  /** How long the first logins took, from the first connection to the last word. */
-  login = { seconds: Number.NaN }
+  /** How long the first logins took, from the first connection to the last word, and how many cores the clients used. */
+  login = { seconds: Number.NaN, cores: Number.NaN }
 
   private constructor(processes: number) {
     this.#processes = Array.from({ length: processes }, () => new Child<ClientOrder, ClientCount>('./client-process.ts'))
@@ -52,7 +52,8 @@ export class Clients {
         ...(events !== undefined && { events }),
       }))
       if (count.ready !== users) throw new Error(`${server.name}: only ${count.ready} of ${users} clients are logged in`)
-      clients.login = { seconds: (count.lastAt - count.loginStartedAt) / 1e6 }
+      const seconds = (count.lastAt - count.loginStartedAt) / 1e6
+      clients.login = { seconds, cores: count.cpuSeconds / seconds }
       return clients
     } catch (error) {
       await clients.stop()
@@ -94,6 +95,10 @@ export class Clients {
 
   async stop(): Promise<void> {
     await Promise.all(this.#processes.map((child) => child.stop()))
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop()
   }
 
   async #all(orderOf: (index: number) => ClientOrder): Promise<Count> {

@@ -6,50 +6,14 @@ import { setImmediate, setTimeout } from 'node:timers/promises'
 import { answerOrders } from './child.ts'
 import { nowMicros } from './clock.ts'
 import { HttpConnection } from './http-connection.ts'
-
-export interface PublishOrder {
-  /** Of the private listener. */
-  readonly url: string
-  readonly key: string
-  readonly mode: 'single' | 'batch' | 'ndjson'
-  readonly events: number
-  /** The number of the first one. */
-  readonly first: number
-  /** Of each batch. */
-  readonly batch: number
-  /** Requests under way at once. */
-  readonly connections: number
-  /** Events a second, each with its moment, whatever became of those before it. Absent: as fast as they are answered. */
-  readonly rate?: number
-  /** Event n goes to the user, or the room, n modulo the number; or to the one room. */
-  readonly to: { readonly users: number } | { readonly rooms: number } | { readonly room: string }
-  /** Bytes of text in each. */
-  readonly bytes: number
-  /** Absent: `tick`, which clients count. */
-  readonly event?: string
-}
-
-export interface Publication {
-  readonly accepted: number
-  readonly refused: number
-  /** Of the numbers of what was accepted. */
-  readonly sum: number
-  readonly startedAt: number
-  readonly endedAt: number
-  readonly cpuSeconds: number
-}
+import { type Accepted, type Publication, type PublishOrder, toEvent } from './publish-order.ts'
+import { publishToBroker } from './publish-to-broker.ts'
 
 /** Lines that may wait for their answers. */
 const ndjsonWindow = 4000
 
 let connections: HttpConnection[] = []
 let connectedTo = ''
-
-function toText(order: PublishOrder, number: number, dueAt: number): string {
-  const { to, event = 'tick', bytes } = order
-  const target = 'users' in to ? `{"users":["${number % to.users}"]}` : `{"rooms":["${'room' in to ? to.room : `room-${number % to.rooms}`}"]}`
-  return `{"event":"${event}","data":{"n":${number},"at":${dueAt},"text":"${'x'.repeat(bytes)}"},"to":${target}}`
-}
 
 function connectTo(url: string, key: string, count: number): void {
   if (connectedTo === url && connections.length === count) return
@@ -58,7 +22,7 @@ function connectTo(url: string, key: string, count: number): void {
   connectedTo = url
 }
 
-async function publishByRequests(order: PublishOrder): Promise<Publication> {
+async function publishByRequests(order: PublishOrder): Promise<Accepted> {
   const { mode, key, first, events, rate } = order
   connectTo(`${order.url}/v1/events${mode === 'batch' ? '/batch' : ''}`, key, order.connections)
   const perRequest = mode === 'batch' ? order.batch : 1
@@ -66,7 +30,7 @@ async function publishByRequests(order: PublishOrder): Promise<Publication> {
   let accepted = 0
   let sum = 0
   const post = async (connection: HttpConnection, from: number, to: number, dueAt: number): Promise<void> => {
-    const texts = Array.from({ length: to - from }, (_, index) => toText(order, from + index, dueAt))
+    const texts = Array.from({ length: to - from }, (_, index) => toEvent(order, from + index, dueAt))
     const { status, body } = await connection.post(mode === 'batch' ? `{"events":[${texts.join(',')}]}` : (texts[0] ?? ''))
     if (status !== 202 || body.includes('"code"')) return
     accepted += to - from
@@ -108,7 +72,7 @@ async function publishByRequests(order: PublishOrder): Promise<Publication> {
     await Promise.all(working)
     if (failure !== undefined) throw failure
   }
-  return { accepted, refused: events - accepted, sum, startedAt, endedAt: nowMicros(), cpuSeconds: cpuSeconds() }
+  return { accepted, sum, startedAt }
 }
 
 /** Timers count whole milliseconds and may be early: the last of them is waited for turn by turn. */
@@ -118,7 +82,7 @@ async function untilMicros(at: number): Promise<void> {
   while (nowMicros() < at) await setImmediate()
 }
 
-async function publishLines(order: PublishOrder): Promise<Publication> {
+async function publishLines(order: PublishOrder): Promise<Accepted> {
   const { first, events } = order
   const headers = { authorization: `Bearer ${order.key}`, 'content-type': 'application/x-ndjson' }
   const call = request(`${order.url}/v1/events/batch`, { method: 'POST', headers })
@@ -146,18 +110,32 @@ async function publishLines(order: PublishOrder): Promise<Publication> {
       })
     }
     const count = Math.min(200, events - sent)
-    const text = Array.from({ length: count }, (_, index) => `${toText(order, first + sent + index, nowMicros())}\n`).join('')
+    const text = Array.from({ length: count }, (_, index) => `${toEvent(order, first + sent + index, nowMicros())}\n`).join('')
     sent += count
     if (!call.write(text)) await once(call, 'drain')
   }
   call.end()
   await answers
-  return { accepted, refused: events - accepted, sum, startedAt, endedAt: nowMicros(), cpuSeconds: cpuSeconds() }
+  return { accepted, sum, startedAt }
 }
 
-function cpuSeconds(): number {
-  const { user, system } = process.cpuUsage()
-  return (user + system) / 1e6
+function carryOut(order: PublishOrder): Promise<Accepted> {
+  switch (order.mode) {
+    case 'single':
+    case 'batch':
+      return publishByRequests(order)
+    case 'ndjson':
+      return publishLines(order)
+    case 'amqp':
+      return publishToBroker(order)
+    default:
+      return order.mode satisfies never
+  }
 }
 
-answerOrders<PublishOrder, Publication>((order) => (order.mode === 'ndjson' ? publishLines(order) : publishByRequests(order)))
+answerOrders<PublishOrder, Publication>(async (order) => {
+  const before = process.cpuUsage()
+  const done = await carryOut(order)
+  const { user, system } = process.cpuUsage(before)
+  return { ...done, refused: order.events - done.accepted, cpuSeconds: (user + system) / 1e6 }
+})

@@ -1,8 +1,8 @@
 import { Child } from './child.ts'
-import type { Publication, PublishOrder } from './publisher-process.ts'
+import type { Publication, PublishOrder } from './publish-order.ts'
 import type { Server } from './server.ts'
 
-export type PublishOptions = Pick<PublishOrder, 'events' | 'to'> & Partial<Omit<PublishOrder, 'url' | 'key'>>
+export type PublishOptions = Pick<PublishOrder, 'events' | 'to'> & Partial<Omit<PublishOrder, 'key'>>
 
 /** The application, which numbers its events from 0. */
 export class Publisher {
@@ -14,18 +14,20 @@ export class Publisher {
     this.#key = key
   }
 
-  /** Numbers begin at 0 again, for other clients. */
-  restart(): void {
-    this.#next = 0
-  }
-
   /** @throws Error when anything was not accepted: nothing that follows would mean what it says. */
   async publish(server: Server, options: PublishOptions): Promise<Publication> {
-    const order = { mode: 'single', batch: 1, connections: 1, bytes: 150, first: this.#next, ...options } as const
+    const { batch = 1 } = options
+    // Batches to rooms begin where a room does.
+    const first = Math.ceil(this.#next / batch) * batch
+    const order = { mode: 'single', batch, connections: 1, bytes: 150, first, ...options } as const
     this.#next = order.first + order.events
-    const publication = await this.#process.ask({ ...order, url: server.privateUrl, key: this.#key })
+    const publication = await this.#process.ask({ url: server.privateUrl, key: this.#key, ...order })
     if (publication.refused > 0) throw new Error(`${server.name} has refused ${publication.refused} of ${order.events} events`)
     return publication
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop()
   }
 
   stop(): Promise<void> {

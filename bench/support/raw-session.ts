@@ -8,6 +8,8 @@ export interface RawSessionOptions {
   readonly readyBy: 'connect' | 'sidecast:ready'
   /** Whether what a resume needs is kept. */
   readonly isResumable: boolean
+  /** The last that it has seen, by its own account; for a first connection. */
+  readonly offset?: string
   readonly onReady: () => void
   /** An event, by its number and the moment at which it was due. */
   readonly onEvent: (number: number, dueAt: number) => void
@@ -105,8 +107,8 @@ export class RawSession {
   }
 
   #auth(): object {
-    const { token } = this.#options
-    if (this.#pid === undefined) return { token }
+    const { token, offset: given } = this.#options
+    if (this.#pid === undefined) return { token, ...(given !== undefined && { offset: given }) }
     const offset = /"([^"]*)"\]$/.exec(this.#last?.toString() ?? '')?.[1]
     return { token, pid: this.#pid, ...(offset !== undefined && { offset }) }
   }

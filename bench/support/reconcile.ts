@@ -1,5 +1,5 @@
 import type { Count } from './clients.ts'
-import type { Publication } from './publisher-process.ts'
+import type { Publication } from './publish-order.ts'
 import type { Server } from './server.ts'
 
 /** @throws Error when the clients have not got exactly what was published, each event as often as there are recipients. */

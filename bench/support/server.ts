@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { mkdtemp } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { processTree, residentBytes, usedCpuSeconds } from './process-tree.ts'
 
@@ -23,6 +24,7 @@ interface ServerOptions {
 
 /** So long a profile may take to be written. */
 const stopMs = 20_000
+const readyMs = 30_000
 
 /** A server under test, in processes of its own. */
 export class Server {
@@ -31,10 +33,18 @@ export class Server {
   readonly port: number
   readonly privateUrl: string
   readonly #process: ChildProcess
+  /** From its start to its first word that it is ready. */
+  readonly startMs: number
   readonly #isProfiled: boolean
 
-  private constructor(name: string, options: ServerOptions, process: ChildProcess, urls: { readonly public: string; readonly private: string }) {
+  private constructor(
+    name: string,
+    options: ServerOptions,
+    process: ChildProcess,
+    { startMs, ...urls }: { readonly public: string; readonly private: string; readonly startMs: number },
+  ) {
     this.name = name
+    this.startMs = startMs
     this.readyBy = options.readyBy
     this.#process = process
     this.#isProfiled = options.profile !== undefined
@@ -46,6 +56,7 @@ export class Server {
     const { file, args, env, profile } = options
     const flags = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`]
     const path = fileURLToPath(new URL(file, import.meta.url))
+    const startedAt = performance.now()
     const child = spawn(process.execPath, [...flags, path, ...args], {
       env: { PATH: process.env.PATH, NODE_ENV: 'production', ...env },
       stdio: ['ignore', 'pipe', 'inherit'],
@@ -62,7 +73,7 @@ export class Server {
       })
       child.once('exit', () => reject(new Error(`${name} does not start`)))
     })
-    return new Server(name, options, child, urls)
+    return new Server(name, options, child, { ...urls, startMs: performance.now() - startedAt })
   }
 
   /** Seconds of processor time that it has used so far, with its workers. */
@@ -87,6 +98,17 @@ export class Server {
     clearTimeout(late)
   }
 
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop()
+  }
+
+  /** Resolves when all that it depends on is there too. */
+  async untilReady(): Promise<void> {
+    for (const startedAt = performance.now(); (await fetch(`${this.privateUrl}/readyz`)).status !== 200; await sleep(20)) {
+      if (performance.now() - startedAt > readyMs) throw new Error(`${this.name} does not become ready`)
+    }
+  }
+
   async #end(signal: NodeJS.Signals): Promise<void> {
     if (this.#process.exitCode !== null || this.#process.signalCode !== null) return
     const ended = once(this.#process, 'exit')
@@ -95,15 +117,23 @@ export class Server {
   }
 }
 
+/** What can be started, again and again. */
+export interface Contender {
+  readonly name: string
+  /** `port`: absent, any that is free. */
+  start(port?: number): Promise<Server>
+}
+
 export interface SidecastOptions {
   readonly workers?: number
   readonly durability?: 'disk' | 'process'
-  /** Where its log lies; absent: in a new folder. */
+  /** Where its log lies; absent: in a new folder at each start. */
   readonly directory?: string
-  readonly port?: number
+  /** More of them, without SIDECAST_. */
+  readonly settings?: Readonly<Record<string, string>>
 }
 
-/** Starts servers with the same credentials; what they write lies in one folder. */
+/** The servers of a run, with the same credentials; what they write lies in one folder. */
 export class Servers {
   readonly credentials: Credentials
   readonly #folder: string
@@ -120,33 +150,43 @@ export class Servers {
     return mkdtemp(join(this.#folder, 'data-'))
   }
 
-  async sidecast(name: string, { workers = 1, durability = 'process', directory, port = 0 }: SidecastOptions = {}): Promise<Server> {
+  sidecast(name: string, { workers = 1, durability = 'process', directory, settings = {} }: SidecastOptions = {}): Contender {
     const { secret, apiKey } = this.credentials
-    const settings = {
-      WORKERS: workers,
-      JWT_SECRET: secret,
-      API_KEYS: `bench:${apiKey}:publish`,
-      PUBLIC_HOST: '127.0.0.1',
-      PUBLIC_PORT: port,
-      PRIVATE_PORT: 0,
-      DATA_DIR: directory ?? (await this.newDirectory()),
-      DURABILITY: durability,
-      DRAIN_PERIOD: '0ms',
-      LOG_LEVEL: 'info',
+    const start = async (port = 0): Promise<Server> => {
+      const values = {
+        WORKERS: workers,
+        JWT_SECRET: secret,
+        API_KEYS: `bench:${apiKey}:publish`,
+        PUBLIC_HOST: '127.0.0.1',
+        PUBLIC_PORT: port,
+        PRIVATE_PORT: 0,
+        DATA_DIR: directory ?? (await this.newDirectory()),
+        DURABILITY: durability,
+        DRAIN_PERIOD: '0ms',
+        LOG_LEVEL: 'info',
+        ...settings,
+      }
+      const env = Object.fromEntries(Object.entries(values).map(([key, value]) => [`SIDECAST_${key}`, String(value)]))
+      const server = await Server.start(name, { file: '../../src/cli.ts', args: ['serve'], env, readyBy: 'sidecast:ready', profile: this.#profile })
+      await server.untilReady()
+      return server
     }
-    const env = Object.fromEntries(Object.entries(settings).map(([key, value]) => [`SIDECAST_${key}`, String(value)]))
-    return Server.start(name, { file: '../../src/cli.ts', args: ['serve'], env, readyBy: 'sidecast:ready', profile: this.#profile })
+    return { name, start }
   }
 
   /** Express and Socket.IO as one would put them together by hand, without storage. */
-  stock(name = 'stock Socket.IO', { recovery = false, port = 0 }: { readonly recovery?: boolean; readonly port?: number } = {}): Promise<Server> {
-    const args = [...(recovery ? ['--recovery'] : []), `--port=${port}`]
-    return Server.start(name, { file: '../peers/stock.ts', args, env: this.#peerEnv(), readyBy: 'connect' })
+  stock(name = 'stock Socket.IO', { recovery = false }: { readonly recovery?: boolean } = {}): Contender {
+    const args = recovery ? ['--recovery'] : []
+    return {
+      name,
+      start: (port = 0) =>
+        Server.start(name, { file: '../peers/stock.ts', args: [...args, `--port=${port}`], env: this.#peerEnv(), readyBy: 'connect' }),
+    }
   }
 
   /** `ws` that writes one shared frame to each: nothing checked, nothing kept. */
-  bare(name = 'bare ws'): Promise<Server> {
-    return Server.start(name, { file: '../peers/bare-ws.ts', args: [], env: this.#peerEnv(), readyBy: 'connect' })
+  bare(name = 'bare ws'): Contender {
+    return { name, start: () => Server.start(name, { file: '../peers/bare-ws.ts', args: [], env: this.#peerEnv(), readyBy: 'connect' }) }
   }
 
   #peerEnv(): Readonly<Record<string, string>> {
