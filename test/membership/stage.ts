@@ -3,7 +3,7 @@ import type { Observer } from '../../src/core/observer.ts'
 import { EmbeddedLog } from '../../src/log/embedded.ts'
 
 /** How long a session that is gone keeps its rooms. */
-const retentionAgeMs = 2500
+export const retentionAgeMs = 2500
 
 /** A hub on an embedded log, with a clock that moves when it is told to. */
 export class Stage {

@@ -72,7 +72,9 @@ const pass = fc.record({ kind: fc.constant('pass'), ms: fc.constantFrom(125, 125
 const cut = fc.record({ kind: fc.constant('cut'), client }, plain)
 const take = fc.record({ kind: fc.constant('take'), client, count: fc.constantFrom(1, 3, 200) }, plain)
 const disconnect = fc.record({ kind: fc.constant('disconnect'), client, all: fc.boolean() }, plain)
-const drain = fc.record({ kind: fc.constant('drain') }, plain)
+const drain = fc.record({ kind: fc.constant('drain'), clients: fc.subarray([0, 1, 2]) }, plain)
+const sweep = fc.record({ kind: fc.constant('sweep') }, plain)
+const restart = fc.record({ kind: fc.constant('restart') }, plain)
 
 export const command = fc.oneof(
   { weight: 50, arbitrary: connect },
@@ -88,7 +90,9 @@ export const command = fc.oneof(
   { weight: 25, arbitrary: cut },
   { weight: 30, arbitrary: take },
   { weight: 5, arbitrary: disconnect },
-  { weight: 1, arbitrary: drain },
+  { weight: 5, arbitrary: drain },
+  { weight: 20, arbitrary: sweep },
+  { weight: 1, arbitrary: restart },
 )
 
 type From<A> = A extends fc.Arbitrary<infer T> ? T : never

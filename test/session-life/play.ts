@@ -8,7 +8,7 @@ import type { RoomAuthorizer } from '../../src/core/room-authorizer.ts'
 import { Session } from '../../src/core/session.ts'
 import { BridgeError, type ErrorCode } from '../../src/errors.ts'
 import { answerOf, hmac, issuer, signJws } from '../auth/sign.ts'
-import type { Stage } from '../membership/stage.ts'
+import { retentionAgeMs, type Stage } from '../membership/stage.ts'
 import type { Item } from '../support/entitlement.ts'
 import { MemoryConnection } from '../support/memory-connection.ts'
 import { type Command, type Connect, type Join, type Publish, type Refresh, type Revoke, rooms, type TokenSpec, usersOfClients } from './commands.ts'
@@ -74,10 +74,12 @@ export class Play {
   readonly #clients: readonly Client[]
   readonly #connected: Connected[] = []
   readonly #secrets = new Map<string, string>()
+  /** When each session left; one that is there is not in it. */
+  readonly #departed = new Map<string, number>()
   #keys: readonly string[] = []
   #verifier: TokenVerifier
   #names = 0
-  readonly counts: Record<string, number> = { events: 0, refused: 0, told: 0 }
+  readonly counts: Record<string, number> = { events: 0, refused: 0, told: 0, drained: 0, forgotten: 0 }
 
   constructor(stage: Stage, decider: Decider, prefix: string) {
     this.#stage = stage
@@ -125,7 +127,11 @@ export class Play {
       case 'disconnect':
         return this.#disconnect(this.#client(command.client), command.all)
       case 'drain':
-        return this.#drain()
+        return this.#drain(command.clients)
+      case 'sweep':
+        return this.#sweep()
+      case 'restart':
+        return this.#restart()
       default:
         command satisfies never
     }
@@ -193,6 +199,7 @@ export class Play {
     }
     this.#model.lives.add(life)
     client.session = id
+    this.#departed.delete(id)
     client.now = { life, session, connection }
     this.#connected.push(client.now)
     hub.attach(session, after === undefined ? {} : { after })
@@ -320,12 +327,39 @@ export class Play {
     }
   }
 
-  /** The node goes, and another one takes over its data. */
-  async #drain(): Promise<void> {
+  /** These are sent elsewhere; the node serves the others meanwhile, and whatever comes between this wave and the next. */
+  #drain(clients: readonly number[]): void {
+    for (const index of clients) {
+      const { now } = this.#client(index)
+      if (now === undefined) continue
+      now.connection.close('draining')
+      this.#model.end(now.life, 'draining')
+      this.counts.drained = (this.counts.drained ?? 0) + 1
+    }
+  }
+
+  /** Whoever has been away for longer than the log goes back has no rooms any more, and does not go on. */
+  async #sweep(): Promise<void> {
+    const { hub, log, now } = this.#stage
+    await hub.sweep()
+    for (const [session, departedAt] of this.#departed) {
+      const hasRooms = this.#model.words.some(({ by }) => 'session' in by && by.session === session)
+      if (departedAt >= now - retentionAgeMs || !hasRooms) continue
+      this.#departed.delete(session)
+      this.#model.ends.push({ position: log.head(), by: { session } })
+      this.counts.forgotten = (this.counts.forgotten ?? 0) + 1
+    }
+    for (const [id, { expiresAt }] of this.#model.revoked) if (expiresAt <= now) this.#model.revoked.delete(id)
+  }
+
+  /** The node goes, with all that it still has, and another one takes over its data. */
+  async #restart(): Promise<void> {
     for (const session of this.#stage.hub.sessions()) session.connection.close('draining')
     for (const life of this.#model.lives) this.#model.end(life, 'draining')
     await this.#stage.close()
     await this.#stage.open()
+    // The new node cannot know since when they have been away.
+    for (const session of this.#departed.keys()) this.#departed.set(session, this.#stage.now)
   }
 
   #hangUp(client: Client, by: 'transport'): void {
@@ -346,7 +380,9 @@ export class Play {
     for (const client of this.#clients) {
       this.#noteOffset(client)
       if (client.now?.session.live) client.now.life.ready = true
-      if (client.now?.life.ended !== undefined) client.now = undefined
+      if (client.now?.life.ended === undefined) continue
+      this.#departed.set(client.now.life.session, now)
+      client.now = undefined
     }
     for (const { life, connection } of this.#connected) expect(connection.ended, `the end of ${life.session}`).toBe(life.ended)
     this.#check()
