@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import type { Publisher } from '../src/core/access.ts'
 import type { Draft } from '../src/core/draft.ts'
 import { Session } from '../src/core/session.ts'
@@ -71,4 +71,22 @@ test('a session whose room was lost while it was away hears of it before anythin
     { position: away.log.head(), ready: [] },
   ])
   connection.close('transport')
+})
+
+test('the rooms are taken over at the start of a long resume, and again only when something was said of them', async () => {
+  await using away = await startWithSomebodyAway()
+  const takeOver = vi.spyOn(away.log, 'memberships')
+  const first = away.resume(away.after)
+  await takeAll(first)
+  expect(eventsOf(first)).toEqual(missed)
+  // Of the user and of the session.
+  expect(takeOver).toHaveBeenCalledTimes(2)
+  first.close('transport')
+
+  const second = away.resume(away.after)
+  second.take(15)
+  await away.setMember(true)
+  await takeAll(second)
+  expect(takeOver).toHaveBeenCalledTimes(6)
+  second.close('transport')
 })

@@ -1,11 +1,11 @@
-import { setImmediate } from 'node:timers/promises'
 import type { RoomSource } from './access.ts'
 import { Announcer } from './announcer.ts'
-import type { EventEntry, Member, MembershipEntry, RevocationEntry, Stored } from './entry.ts'
+import { changesStream, type EventEntry, type Member, type MembershipEntry, type RevocationEntry, type Stored } from './entry.ts'
 import type { EventLog } from './event-log.ts'
 import type { Identity } from './identity.ts'
 import { Lifetimes } from './lifetimes.ts'
 import type { Observer } from './observer.ts'
+import { Pace } from './pace.ts'
 import { isNewer, type PeerLink, type PeerSession, Peers, type PresenceChange } from './peers.ts'
 import { Presence } from './presence.ts'
 import { readMissed, roomsLostSince } from './resume.ts'
@@ -42,6 +42,8 @@ export class Delivery {
   readonly #clockToleranceMs: number
   /** When a session has to be looked at: its token ends, or what it was allowed. */
   readonly #lifetimes = new Lifetimes<Session>()
+  /** Of those who catch up. */
+  readonly #pace = new Pace()
   /** Rooms that sessions had asked for and may be in no longer, until their log entry is written. */
   #lapsed: { readonly session: Session; readonly room: string }[] = []
   /** The last entry that was dispatched. */
@@ -227,8 +229,8 @@ export class Delivery {
         return
       }
       // Others have their turn between two chunks.
-      await (room ?? setImmediate())
-      if (!session.detached) this.#restate(session)
+      await (room ?? this.#pace.next())
+      if (!session.detached && this.#isOutdated(session)) this.#restate(session)
     }
   }
 
@@ -274,11 +276,19 @@ export class Delivery {
     for (const [room, by] of session.rooms) if (!before.has(room)) session.connection.notify(toNotice({ room, entered: true, by }), session.since)
   }
 
+  /** Whether something about its rooms stands in the log since they were taken from its head: with thousands of them it is not done for nothing. */
+  #isOutdated({ statesAt, identity: { user }, id }: Session): boolean {
+    if (statesAt === undefined) return true
+    const changes = this.#log.read(statesAt, [changesStream({ user }), changesStream({ session: id })], 1)
+    return changes.gap || changes.entries.length > 0
+  }
+
   /** Takes the rooms from the head of the log. */
   #restate(session: Session): void {
     for (const room of session.rooms.keys()) this.presence.leaveRoom(session, room)
     const now = this.#now()
-    session.restate(this.#log.memberships({ user: session.identity.user }), this.#log.memberships({ session: session.id }), now)
+    const [ofUser, ofSession] = [this.#log.memberships({ user: session.identity.user }), this.#log.memberships({ session: session.id })]
+    session.restate(ofUser, ofSession, this.#log.head(), now)
     for (const room of session.rooms.keys()) this.presence.enterRoom(session, room)
     this.#schedule(session)
   }

@@ -79,6 +79,8 @@ export class Session {
   since = 0
   live = false
   detached = false
+  /** Where in the log its rooms were taken over as a whole; undefined: it has followed entries since. */
+  statesAt: number | undefined
   /** Settles when what the session has asked for so far is done. */
   requests: Promise<void> = nothing
   /** When the client is to be told that its token ends soon. Milliseconds since 1970; undefined: never, or it was told. */
@@ -115,7 +117,8 @@ export class Session {
   }
 
   /** Takes over what the log says at one position, in place of all that was known. */
-  restate(ofUser: ReadonlyMap<string, Membership>, ofSession: ReadonlyMap<string, Membership>, time: number): void {
+  restate(ofUser: ReadonlyMap<string, Membership>, ofSession: ReadonlyMap<string, Membership>, position: number, time: number): void {
+    this.statesAt = position
     this.#states = noStates
     for (const [room, user] of ofUser) this.#setState(room, { user })
     for (const [room, session] of ofSession) this.#setState(room, { ...this.#states.get(room), session })
@@ -125,6 +128,7 @@ export class Session {
 
   /** Follows one membership entry. */
   apply({ position, time, entry }: Stored<MembershipEntry>): RoomChange | undefined {
+    this.statesAt = undefined
     const state = this.stateOf(entry.room)
     const membership = toMembership(entry, position, time)
     this.#setState(entry.room, 'user' in entry.member ? { ...state, user: membership } : { ...state, session: membership })

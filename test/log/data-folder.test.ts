@@ -194,6 +194,10 @@ describe('a damaged file', () => {
     const again = await openEmbedded(folder)
     expect(() => again.log.read(0, [roomStream('r')], 100)).toThrow(expect.objectContaining({ code: 'log_damaged' }))
     expect(again.log.read(0, [roomStream('r')], 10)).toMatchObject({ more: true })
+    // Also whoever is in so many rooms that each entry is looked at.
+    const others = Array.from({ length: 100 }, (_, n) => roomStream(`other ${n}`))
+    expect(again.log.read(0, others, 10)).toEqual({ gap: false, entries: [], upTo: again.log.head(), more: false })
+    expect(() => again.log.read(0, [...others, roomStream('r')], 100)).toThrow(expect.objectContaining({ code: 'log_damaged' }))
   })
 })
 

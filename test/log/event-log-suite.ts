@@ -364,6 +364,25 @@ export function describeEventLog(name: string, kind: LogKind): void {
         expect(ids).toEqual(entries.map(({ id }) => id))
       })
 
+      test.each([40, 400])(
+        'of more streams than there are entries, and of fewer, gives the same as of those that have entries: %s entries',
+        async (count) => {
+          const log = await open()
+          const used = Array.from({ length: 10 }, (_, n) => roomStream(`r${n}`))
+          const all = Array.from({ length: 100 }, (_, n) => roomStream(`r${n}`))
+          const entries = Array.from({ length: count }, (_, n) => eventTo(n % 4 === 0 ? 'elsewhere' : `r${n % 10}`, { volatile: n % 7 === 0 }))
+          const places = positionsOf(await log.append([...entries, membership({ user: 'u' }, 'r1', true), eventTo('elsewhere')]))
+          for (const limit of [1, 7, 1000]) {
+            for (const after of [0, places[3] ?? 0, places[20] ?? 0, log.head()]) {
+              const few = log.read(after, used, limit)
+              expect(few.gap).toBe(false)
+              expect(log.read(after, all, limit)).toEqual(few)
+            }
+          }
+          expect(log.read(log.head() + 1, all, 1)).toEqual({ gap: true })
+        },
+      )
+
       test('says that there is no more when the limit is met exactly', async () => {
         const log = await open()
         await log.append([eventTo('r'), eventTo('r'), eventTo('elsewhere')])
