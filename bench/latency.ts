@@ -24,7 +24,7 @@ interface Result {
 }
 
 export const latency: Measurement = async (run) => {
-  const seconds = size(run, 'seconds', 5, 10)
+  const seconds = size(run, 'seconds', 5, 8)
   const rows: Row[] = []
   for (const rate of sizes(run, 'rates', [200, 1000], [200, 1000, 2000])) {
     const contenders = [

@@ -1,6 +1,6 @@
 /**
  * `npm run bench` measures everything, in a few minutes; `npm run bench -- NAME …` some of it.
- *   --full         the sizes of docs/performance.md, for a machine that does nothing else; about half an hour on four cores
+ *   --full         the sizes of docs/performance.md, for a machine that does nothing else; a little over half an hour on four cores
  *   --markdown     prints the tables as they are in docs/performance.md; what is under way goes to stderr
  *   --rounds=3     how often each server gets its turn: medians are printed, and the lowest and the highest
  *   --profile=DIR  writes a CPU profile of each process of Sidecast
@@ -44,12 +44,20 @@ const programs: Readonly<Record<string, string>> = {
   workers: './workers.ts',
 }
 
+const options = ['full', 'markdown', 'profile', 'rounds']
+const sizeOptions = ['appends', 'bursts', 'entries', 'events', 'rate', 'rates', 'rooms', 'seconds', 'sessions', 'singles', 'slow', 'users', 'workers']
+
 const args = process.argv.slice(2)
 const names = args.filter((arg) => !arg.startsWith('--'))
 const set = Object.fromEntries(args.filter((arg) => arg.startsWith('--')).map((arg) => arg.slice(2).split('=', 2)))
 const unknown = names.filter((name) => !(name in measurements) && !(name in programs))
 if (unknown.length > 0) {
   process.stderr.write(`There is no ${unknown.join(', ')}: ${Object.keys({ ...measurements, ...programs }).join(', ')}\n`)
+  process.exit(2)
+}
+const unknownOptions = Object.keys(set).filter((option) => ![...options, ...sizeOptions].includes(option))
+if (unknownOptions.length > 0) {
+  process.stderr.write(`There is no --${unknownOptions.join(', --')}: --${[...options, ...sizeOptions].join(', --')}\n`)
   process.exit(2)
 }
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1))

@@ -28,7 +28,7 @@ export const slowConsumers: Measurement = async (run) => {
   const good = size(run, 'sessions', 1000, 10_000)
   const slow = size(run, 'slow', 100, 1000)
   const rate = size(run, 'rate', 10, 2)
-  const seconds = size(run, 'seconds', 10, 20)
+  const seconds = size(run, 'seconds', 10, 15)
   const contenders = [run.servers.stock(), run.servers.sidecast('Sidecast')]
   const outcomes = await inRounds(run, 1, contenders, (contender) => measure(run, contender, { good, slow, rate, seconds }))
   const rows = outcomes.map(

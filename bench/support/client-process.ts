@@ -17,7 +17,7 @@ interface Crowd {
   readonly users: readonly User[]
   /** Of each user, besides; for who is to get more than the rest. */
   readonly room?: string
-  /** So many loopback addresses are used: one has 28,000 ports. */
+  /** So many loopback addresses are used. */
   readonly addresses: number
   /** How many logins are under way at once. */
   readonly atOnce: number

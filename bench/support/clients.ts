@@ -5,6 +5,8 @@ import { type LatencySummary, summarize } from './latencies.ts'
 import type { Server } from './server.ts'
 
 const graceMs = 500
+/** An address has 28,000 ports, and the system is long in finding a free one where many are taken, or were a minute ago. */
+const sessionsOfAddress = 1000
 
 export interface CrowdOptions {
   readonly secret: string
@@ -46,7 +48,7 @@ export class Clients {
           room: rooms === 0 ? undefined : nth % rooms,
         })),
         ...(room !== undefined && { room }),
-        addresses: Math.max(1, Math.ceil(users / 10_000)),
+        addresses: Math.min(250, Math.ceil(users / sessionsOfAddress)),
         atOnce: Math.ceil(atOnce / processes),
         readyBy: server.readyBy,
         ...(events !== undefined && { events }),
