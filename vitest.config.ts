@@ -6,8 +6,8 @@ export default defineConfig({
     environment: 'node',
     globalSetup: ['test/support/clear-artifacts.ts'],
     // What takes this long is stuck: the tests wait for what is meant, never for a time.
-    testTimeout: 30_000,
-    hookTimeout: 30_000,
+    testTimeout: 90_000,
+    hookTimeout: 90_000,
     teardownTimeout: 10_000,
     expect: { poll: { timeout: 25_000 } },
     // Two cores may be all there is, and some files start a browser, a JVM or a bridge of their own.

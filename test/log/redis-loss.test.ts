@@ -12,7 +12,7 @@ const missing = (accepted: readonly string[], seen: readonly string[]): readonly
 }
 const repeated = (seen: readonly string[]): readonly string[] => seen.filter((id, index) => seen.indexOf(id) !== index)
 
-describe('nothing is lost, and nobody is told anything', { timeout: 30_000 }, () => {
+describe('nothing is lost, and nobody is told anything', { timeout: 90_000 }, () => {
   test('all nodes see one order', async () => {
     await using redis = await startRedis()
     const nodes = [await startNode(redis), await startNode(redis)]
@@ -102,7 +102,7 @@ describe('nothing is lost, and nobody is told anything', { timeout: 30_000 }, ()
   })
 })
 
-describe('every session is told', { timeout: 30_000 }, () => {
+describe('every session is told', { timeout: 90_000 }, () => {
   const user = { user: '7' }
 
   test('when Redis comes back empty; rights that had ended have ended still', async () => {

@@ -10,7 +10,7 @@ const acl =
   '~{sidecast}:* resetchannels -@all +auth +select +info +time +wait +eval +evalsha +exists +del +set +get +mget +pexpire ' +
   '+hset +hget +hmget +hgetall +hlen +hdel +hscan +zadd +zcard +zrangebylex +zrem +xadd +xlen +xrange +xrevrange +xread +xtrim'
 
-describe('a node says what is wrong with its Redis, and goes on when it is cured', { timeout: 40_000 }, () => {
+describe('a node says what is wrong with its Redis, and goes on when it is cured', { timeout: 90_000 }, () => {
   test('it is not there', async () => {
     await using redis = await startRedis()
     const node = await startNode(redis)
@@ -87,7 +87,7 @@ describe('a node says what is wrong with its Redis, and goes on when it is cured
   })
 })
 
-describe('a node does not start', { timeout: 30_000 }, () => {
+describe('a node does not start', { timeout: 90_000 }, () => {
   const opening = (redis: { readonly port: number }, options: Parameters<typeof openRedisLog>[1] = {}) =>
     openRedisLog(redis, { openMs: 200, ...options })
 
@@ -151,7 +151,7 @@ describe('a node does not start', { timeout: 30_000 }, () => {
   })
 })
 
-describe('a node speaks to', { timeout: 30_000 }, () => {
+describe('a node speaks to', { timeout: 90_000 }, () => {
   test('a Redis with TLS, whose certificate it checks', async () => {
     await using redis = await startRedis({ tls: true })
     await using stranger = await startRedis({ tls: true })

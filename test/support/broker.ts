@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { type ChannelModel, connect } from 'amqplib'
+import { type Certificates, makeCertificates } from './certificates.ts'
 import { freePorts } from './free-ports.ts'
 
 const run = promisify(execFile)
@@ -51,6 +52,8 @@ export interface Broker {
   readonly url: string
   readonly host: string
   readonly port: number
+  /** Where it listens with TLS, as 127.0.0.1, and the authority that has signed for it; only when that was asked for. */
+  readonly tls: { readonly port: number; readonly ca: string } | undefined
   /** Started here, so it may be killed, stopped and told to misbehave. */
   readonly owned: boolean
   /** The address for another user, or through another port such as a proxy's. */
@@ -93,18 +96,20 @@ export interface Broker {
  * `owned`: what the tests do to it needs one of their own, whatever SIDECAST_TEST_AMQP_URL says.
  * @throws when there is no RabbitMQ, or it does not start
  */
-export async function startBroker({ owned = false }: { readonly owned?: boolean } = {}): Promise<Broker> {
+export async function startBroker({ owned = false, tls = false }: { readonly owned?: boolean; readonly tls?: boolean } = {}): Promise<Broker> {
   const given = process.env.SIDECAST_TEST_AMQP_URL ?? ''
-  return owned || given === '' ? startOwned() : openGiven(given)
+  return owned || tls || given === '' ? startOwned(tls) : openGiven(given)
 }
 
-async function startOwned(): Promise<Broker> {
+async function startOwned(withTls: boolean): Promise<Broker> {
   const folder = binaries.find((path) => existsSync(join(path, 'rabbitmq-server')))
   const program = (name: string): string => (folder === undefined ? name : join(folder, name))
-  const [port = 0, distribution = 0, epmdPort = 0, control = 0] = await freePorts(4)
+  const [port = 0, distribution = 0, epmdPort = 0, control = 0, tlsPort = 0] = await freePorts(5)
   const home = await mkdtemp(join(tmpdir(), 'sidecast-broker-'))
   await mkdir(join(home, 'home'))
   await writeFile(join(home, 'home', '.erlang.cookie'), randomBytes(20).toString('hex'), { mode: 0o400 })
+  const certificates = withTls ? await makeCertificates(home) : undefined
+  if (certificates !== undefined) await writeFile(join(home, 'rabbitmq.conf'), toTlsSettings(tlsPort, certificates))
   const env = {
     ...process.env,
     HOME: join(home, 'home'),
@@ -125,7 +130,7 @@ async function startOwned(): Promise<Broker> {
     RABBITMQ_FEATURE_FLAGS_FILE: join(home, 'feature-flags'),
     // The machine's own configuration is not for us. None at all also starts seconds faster.
     RABBITMQ_CONF_ENV_FILE: join(home, 'none'),
-    RABBITMQ_CONFIG_FILE: join(home, 'none'),
+    RABBITMQ_CONFIG_FILE: join(home, withTls ? 'rabbitmq.conf' : 'none'),
     RABBITMQ_ADVANCED_CONFIG_FILE: join(home, 'none'),
     RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: '-start_epmd false -kernel inet_dist_use_interface {127,0,0,1}',
     RABBITMQ_CTL_ERL_ARGS: '-start_epmd false',
@@ -193,6 +198,7 @@ async function startOwned(): Promise<Broker> {
     url,
     host: '127.0.0.1',
     port,
+    tls: certificates && { port: tlsPort, ca: certificates.ca },
     owned: true,
     urlFor: ({ user = 'guest', password = 'guest', port: other = port }) =>
       `amqp://${encodeURIComponent(user)}:${encodeURIComponent(password)}@127.0.0.1:${other}`,
@@ -242,6 +248,12 @@ async function startOwned(): Promise<Broker> {
   }
 }
 
+function toTlsSettings(port: number, { files }: Certificates): string {
+  const ofFiles = [`cacertfile = ${files.ca}`, `certfile = ${files.certificate}`, `keyfile = ${files.key}`]
+  const options = [...ofFiles, 'verify = verify_none', 'fail_if_no_peer_cert = false'].map((option) => `ssl_options.${option}`)
+  return [`listeners.ssl.1 = 127.0.0.1:${port}`, ...options, ''].join('\n')
+}
+
 async function openGiven(url: string): Promise<Broker> {
   const { hostname, port } = new URL(url)
   const connections = new Connections(url)
@@ -254,6 +266,7 @@ async function openGiven(url: string): Promise<Broker> {
     url,
     host: hostname,
     port: Number(port || 5672),
+    tls: undefined,
     owned: false,
     urlFor(other) {
       if (other.user !== undefined) refuse()

@@ -1,14 +1,12 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
-import { promisify } from 'node:util'
 import { createClient } from '@redis/client'
+import { type Certificates, makeCertificates } from './certificates.ts'
 import { freePorts } from './free-ports.ts'
-
-const run = promisify(execFile)
 
 function launch(args: readonly string[]) {
   const child = spawn('redis-server', args, { stdio: ['ignore', 'pipe', 'pipe'] })
@@ -71,7 +69,7 @@ export async function startRedis({ config = {}, tls = false, data }: RedisOption
     save: '""',
     appendonly: 'yes',
     appendfsync: 'everysec',
-    ...(certificates === undefined ? { port: `${port}` } : { port: '0', 'tls-port': `${port}`, ...certificates.config }),
+    ...(certificates === undefined ? { port: `${port}` } : toTlsSettings(port, certificates)),
     ...config,
   }
   const file = join(root, 'redis.conf')
@@ -204,21 +202,7 @@ async function command({ port, ca }: { readonly port: number; readonly ca: strin
   }
 }
 
-async function makeCertificates(root: string): Promise<{ readonly ca: string; readonly config: Readonly<Record<string, string>> }> {
-  const path = (name: string): string => join(root, name)
-  const request = ['req', '-newkey', 'rsa:2048', '-nodes', '-days', '2']
-  await run('openssl', [...request, '-x509', '-subj', '/CN=Test authority', '-keyout', path('ca.key'), '-out', path('ca.pem')])
-  await run('openssl', [...request, '-subj', '/CN=127.0.0.1', '-keyout', path('server.key'), '-out', path('server.csr')])
-  await writeFile(path('extensions'), 'subjectAltName=IP:127.0.0.1')
-  const sign = ['x509', '-req', '-days', '2', '-in', path('server.csr'), '-CA', path('ca.pem'), '-CAkey', path('ca.key'), '-CAcreateserial']
-  await run('openssl', [...sign, '-extfile', path('extensions'), '-out', path('server.pem')])
-  return {
-    ca: await readFile(path('ca.pem'), 'utf8'),
-    config: {
-      'tls-cert-file': path('server.pem'),
-      'tls-key-file': path('server.key'),
-      'tls-ca-cert-file': path('ca.pem'),
-      'tls-auth-clients': 'no',
-    },
-  }
+function toTlsSettings(port: number, { files }: Certificates): Readonly<Record<string, string>> {
+  const of = { 'tls-cert-file': files.certificate, 'tls-key-file': files.key, 'tls-ca-cert-file': files.ca }
+  return { port: '0', 'tls-port': `${port}`, 'tls-auth-clients': 'no', ...of }
 }
