@@ -1,6 +1,7 @@
 import type { Socket as TcpSocket } from 'node:net'
 import { WebSocket } from 'ws'
 import { type Engine, tcpOf } from './engine.ts'
+import { kernelWrite, type TcpHandle, tcpHandleOf } from './kernel-write.ts'
 
 /** Fields of engine.io (6.6) that are its own affair. */
 interface EngineFields {
@@ -24,6 +25,7 @@ export class Line {
   readonly #fields: EngineFields
   readonly #webSocket: WebSocket
   readonly #sender: SenderFields
+  readonly #handle: TcpHandle | undefined
 
   private constructor(engine: Engine, fields: EngineFields, webSocket: WebSocket, sender: SenderFields, tcp: TcpSocket) {
     this.#engine = engine
@@ -31,6 +33,7 @@ export class Line {
     this.#webSocket = webSocket
     this.#sender = sender
     this.tcp = tcp
+    this.#handle = tcpHandleOf(tcp)
   }
 
   static under(engine: Engine): Line | undefined {
@@ -54,6 +57,12 @@ export class Line {
       this.tcp.writable &&
       this.tcp.writableCorked === 0
     )
+  }
+
+  /** To be called when it is free. */
+  write(bytes: Buffer): void {
+    if (this.#handle === undefined || this.tcp.writableLength > 0) this.tcp.write(bytes)
+    else kernelWrite(this.tcp, this.#handle, bytes)
   }
 }
 

@@ -113,11 +113,11 @@ export class Outbox implements Backlog {
     if (batch === undefined) return
     this.#batch = undefined
     try {
-      if (this.#line?.free === true) {
-        const { tcp } = this.#line
-        tcp.write(batch.buffer)
+      const line = this.#line
+      if (line?.free === true) {
+        line.write(batch.buffer)
         this.#written += batch.bytes
-        if (tcp.writableLength > 0) this.#options.pressure.report(this)
+        if (line.tcp.writableLength > 0) this.#options.pressure.report(this)
       } else for (const frame of batch.frames) this.#sendByEngine(frame)
     } catch {
       this.#owner.broken()
