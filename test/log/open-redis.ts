@@ -1,5 +1,6 @@
 import { afterEach } from 'vitest'
-import { RedisLog, type RedisLogOptions } from '../../src/log/redis/redis-log.ts'
+import type { RedisLogOptions } from '../../src/log/redis/options.ts'
+import { RedisLog } from '../../src/log/redis/redis-log.ts'
 import { newFolder } from './folders.ts'
 
 const opened: RedisLog[] = []

@@ -1,6 +1,7 @@
 import { afterEach } from 'vitest'
 import type { Entry, Stored } from '../../src/core/entry.ts'
-import type { RedisLog, RedisLogOptions } from '../../src/log/redis/redis-log.ts'
+import type { RedisLogOptions } from '../../src/log/redis/options.ts'
+import type { RedisLog } from '../../src/log/redis/redis-log.ts'
 import { eventTo, until } from './entries.ts'
 import { openRedisLog } from './open-redis.ts'
 

@@ -1,12 +1,12 @@
 import type { Entry } from '../../core/entry.ts'
 import type { Appended } from '../../core/event-log.ts'
 import { BridgeError } from '../../errors.ts'
+import { readOutcomes, toAppendCall } from './append-call.ts'
 import { toList, toText } from './connection.ts'
 import { formatAddress } from './endpoint.ts'
 import { explain, Refused } from './failure.ts'
 import type { LogKeys } from './keys.ts'
 import type { Link } from './link.ts'
-import { timeOf } from './place.ts'
 import { appendScript } from './scripts.ts'
 import { type Frame, toFrame } from './wire.ts'
 
@@ -46,7 +46,7 @@ interface Group {
 }
 
 // Bounds of one group: how long the script holds Redis up, and how much is sent again when a connection breaks.
-const maxGroupEntries = 1024
+const maxGroupEntries = 256
 const maxGroupBytes = 2 ** 22
 // Bounds of what waits for its group.
 const maxQueuedEntries = 65_536
@@ -206,17 +206,9 @@ export class Appender {
   /** @throws Refused, BridgeError: nothing was stored, or not as safely as asked for. Or why the link is over: then it is not known. */
   async #write({ link, epoch, server, known }: Footing, writer: string, number: number, frames: readonly Frame[]): Promise<readonly Appended[]> {
     const { keys, clock, dedupeWindowMs, waitReplicas } = this.#options
-    const ids = new Map<string, number>()
-    const idKeys: Buffer[] = []
-    const args = frames.flatMap(({ prepared, kind, body, a, b }) => {
-      if (prepared.idKey === undefined) return [kind, body, kind === 'e' || kind === 'v' ? '' : a, b]
-      const name = prepared.idKey.toString('latin1')
-      const index = ids.get(name) ?? idKeys.push(keys.id(prepared.idKey))
-      ids.set(name, index)
-      return [kind, body, String(index), b]
-    })
+    const { idKeys, mixed, args } = toAppendCall(frames, keys)
     const fixed = [keys.meta, keys.log, keys.volatile, keys.members, keys.sessions, keys.revocations, keys.writer(writer)]
-    const head = [epoch, server, String(known()), String(number), String(clock?.() ?? ''), String(dedupeWindowMs), String(rememberMs)]
+    const head = [epoch, server, String(known()), String(number), String(clock?.() ?? ''), String(dedupeWindowMs), String(rememberMs), mixed]
     const [status, result] = toList(await link.commands.run(appendScript, [...fixed, ...idKeys], [...head, ...args])).map(toText)
     if (status === 'stale') throw new BridgeError('log_unavailable', 'a later group of this node is stored already')
     if (status !== 'ok') {
@@ -225,7 +217,7 @@ export class Appender {
       throw error
     }
     await waitForReplicas(link, waitReplicas)
-    return (result ?? '').split(' ').map(toAppended)
+    return readOutcomes(result ?? '')
   }
 
   #takeGroup(): readonly Append[] {
@@ -287,13 +279,4 @@ export async function waitForReplicas({ commands }: Link, replicas: number): Pro
   if (acknowledged >= replicas) return
   const wanted = `of the ${replicas} that SIDECAST_REDIS_WAIT asks for`
   throw new BridgeError('log_unavailable', `only ${acknowledged} replicas ${wanted} have acknowledged in ${waitMs} ms; the entries may be stored`)
-}
-
-const outcomes = { s: 'stored', d: 'duplicate', c: 'conflict', x: 'duplicate' } as const
-
-function toAppended(text: string): Appended {
-  const [letter] = text
-  const outcome = letter === 's' || letter === 'd' || letter === 'c' || letter === 'x' ? outcomes[letter] : 'stored'
-  const position = Number(text.slice(1))
-  return { outcome, position, time: timeOf(position) }
 }

@@ -12,6 +12,8 @@ export interface Cursor {
 
 export interface Batch {
   readonly entries: readonly Followed[]
+  /** Why nothing behind these can be read; undefined when it can. */
+  readonly foreign: unknown
   /** The tokens of all nodes. */
   readonly canaries: readonly string[]
   /** Another one was begun. */
@@ -26,7 +28,8 @@ interface Row {
   readonly fields: readonly Buffer[]
 }
 
-const batchEntries = 1000
+// Each may be a pack.
+const batchEntries = 128
 
 export function cursorAt(position: number, now: number): Cursor {
   return { log: toStreamId(position), volatile: toStreamId(position), canary: `${now}-0` }
@@ -40,32 +43,55 @@ export async function readBatch(
   blockMs: number,
   onDamaged: (error: unknown) => void,
 ): Promise<Batch> {
-  const streams = [keys.log, keys.volatile, keys.canary, cursor.log, cursor.volatile, cursor.canary]
-  const block = blockMs === 0 ? [] : ['BLOCK', String(blockMs)]
-  const reply = await connection.call(['XREAD', 'COUNT', String(batchEntries), ...block, 'STREAMS', ...streams], blockMs)
-  const found = new Map(toList(reply).map((stream) => [toText(toList(stream)[0]), toRows(toList(stream)[1])]))
-  const [log, volatile, canary] = [keys.log, keys.volatile, keys.canary].map((key) => found.get(key) ?? [])
-  return toBatch(log ?? [], volatile ?? [], canary ?? [], cursor, onDamaged)
+  const read = async (names: readonly (keyof Cursor)[], wait: readonly string[]): Promise<ReadonlyMap<string, readonly Row[]>> => {
+    const streams = [...names.map((name) => keys[name]), ...names.map((name) => cursor[name])]
+    const reply = await connection.call(['XREAD', 'COUNT', String(batchEntries), ...wait, 'STREAMS', ...streams], wait.length > 0 ? blockMs : 0)
+    return new Map(toList(reply).map((stream) => [toText(toList(stream)[0]), toRows(toList(stream)[1])]))
+  }
+  const found = await read(['log', 'volatile', 'canary'], blockMs === 0 ? [] : ['BLOCK', String(blockMs)])
+  const rows = { log: found.get(keys.log) ?? [], volatile: found.get(keys.volatile) ?? [], canary: found.get(keys.canary) ?? [] }
+  // Before 7.2 Redis gives those who wait the first stream that gets something, and what one script writes after that into the other is still to come.
+  if (rows.volatile.length === 0 && rows.log.some(isMixed)) {
+    const missing = (await read(['volatile'], [])).get(keys.volatile) ?? []
+    return toBatch({ ...rows, volatile: missing }, cursor, onDamaged, rows.log.at(-1))
+  }
+  if (rows.log.length === 0 && rows.volatile.some(isMixed)) {
+    const missing = (await read(['log'], [])).get(keys.log) ?? []
+    return toBatch({ ...rows, log: missing }, cursor, onDamaged, rows.volatile.at(-1))
+  }
+  return toBatch(rows, cursor, onDamaged)
 }
 
-function toBatch(log: readonly Row[], volatile: readonly Row[], canary: readonly Row[], cursor: Cursor, onDamaged: (error: unknown) => void): Batch {
+/** See the append script. */
+function isMixed({ fields }: Row): boolean {
+  return fields.length > 2 && fields.at(-2)?.toString() === 'm'
+}
+
+interface Rows {
+  readonly log: readonly Row[]
+  readonly volatile: readonly Row[]
+  readonly canary: readonly Row[]
+}
+
+/** `behind`: what comes after this one was read at another moment, and is left for the next reading. */
+function toBatch({ log, volatile, canary }: Rows, cursor: Cursor, onDamaged: (error: unknown) => void, behind?: Row): Batch {
   // Where one stream was cut, the other one must wait: what follows in the first comes before it.
   const full = [log, volatile].filter((rows) => rows.length === batchEntries)
-  const end = full.map((rows) => rows.at(-1)?.id ?? '').toSorted(compareIds)[0]
+  const end = [...full.map((rows) => rows.at(-1)?.id ?? ''), ...(behind === undefined ? [] : [behind.id])].toSorted(compareIds)[0]
   const taken = (rows: readonly Row[]): readonly Row[] => (end === undefined ? rows : rows.filter(({ id }) => compareIds(id, end) <= 0))
   const rows = [...taken(log), ...taken(volatile)]
   if (log.length > 0 && volatile.length > 0) rows.sort((one, other) => compareIds(one.id, other.id))
-  const entries = rows.flatMap(({ id, fields }) => {
-    try {
-      return [fromStream(id, fields)]
-    } catch (error) {
-      onDamaged(error)
-      return []
-    }
-  })
+  const entries: Followed[] = []
+  let foreign: unknown
+  try {
+    for (const { id, fields } of rows) entries.push(...fromStream(id, fields, onDamaged))
+  } catch (error) {
+    foreign = error
+  }
   const controls = canary.map(({ fields }) => ({ name: toText(fields[0]), value: toText(fields[1]) }))
   return {
     entries,
+    foreign,
     canaries: controls.filter(({ name }) => name === 'token').map(({ value }) => value),
     epoch: controls.findLast(({ name }) => name === 'epoch')?.value,
     full: full.length > 0,

@@ -9,9 +9,11 @@ import type { Link } from './link.ts'
 import { type Meta, readMeta } from './meta.ts'
 import { toStreamId } from './place.ts'
 import { Window } from './window.ts'
-import { decodeRevocationRow, decodeRow, type Followed, fromStream } from './wire.ts'
+import { decodeRevocationRow, decodeRow, fromStream } from './wire.ts'
 
 const chunk = '1000'
+// Each may be a pack.
+const entriesChunk = '128'
 
 export interface LoadOptions extends RetentionOptions {
   readonly directory: string
@@ -52,18 +54,12 @@ export async function loadWindow(link: Link, meta: Meta, options: LoadOptions): 
 async function fillEntries(connection: Connection, window: Window, meta: Meta, first: number, { keys, onDamaged }: LoadOptions): Promise<void> {
   let start = toStreamId(first)
   for (;;) {
-    const rows = toRows(await connection.call(['XRANGE', keys.log, start, '+', 'COUNT', chunk]))
-    const entries = rows.flatMap(({ id, fields }): readonly Followed[] => {
-      try {
-        return [fromStream(id, fields)]
-      } catch (error) {
-        onDamaged(error)
-        return []
-      }
-    })
+    const rows = toRows(await connection.call(['XRANGE', keys.log, start, '+', 'COUNT', entriesChunk]))
+    // The first of them may share its pack with some that are not kept any more.
+    const entries = rows.flatMap(({ id, fields }) => fromStream(id, fields, onDamaged)).filter(({ stored }) => stored.position >= first)
     await window.fill(entries, meta.last)
     const last = rows.at(-1)
-    if (last === undefined || rows.length < Number(chunk)) break
+    if (last === undefined || rows.length < Number(entriesChunk)) break
     start = `(${last.id}`
   }
   await window.moveHead(meta.last)

@@ -30,7 +30,7 @@ export async function readMeta(connection: Connection, keys: LogKeys): Promise<M
   const [epoch, secret, server] = [row.get('epoch'), row.get('secret'), row.get('server')]
   const runs = (row.get('runs') ?? '').split(',').map((run) => ({ id: run.split(':')[0] ?? '', from: Number(run.split(':')[1]) }))
   const whole = [number('last'), number('start'), number('at'), ...runs.map(({ from }) => from)].every(Number.isSafeInteger)
-  if (row.get('format') !== '1' || epoch === undefined || secret === undefined || server === undefined || !whole) {
+  if (row.get('format') !== '2' || epoch === undefined || secret === undefined || server === undefined || !whole) {
     const cure = 'start the version of Sidecast that wrote it, or choose another SIDECAST_REDIS_PREFIX'
     throw new BridgeError('log_foreign', `the key ${keys.meta} in Redis is not that of a log of this version: ${cure}`)
   }

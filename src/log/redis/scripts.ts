@@ -32,11 +32,13 @@ end
 
 /**
  * KEYS: meta, log, volatile, members, sessions, revocations, writer, then an id each.
- * ARGV: epoch, server, known position, number of the group, clock or '', dedupe window in ms, how long the result is remembered in ms, and four of each
- * entry: kind, body, a, b.
- * Kinds: e event, v volatile event (a: index of the id, b: digest), m membership (a: field, b: row), s session-ended (a, b: range of fields),
+ * ARGV: epoch, server, known position, number of the group, clock or '', dedupe window in ms, how long the result is remembered in ms, 1 when it writes to both
+ * streams, else '', and four of each step: kind, body, a, b.
+ * Kinds: g events in a pack (a: how many, b: how many of them have an id; three more of each of those: its place in the pack, from 1, index of the id, digest),
+ * v volatile event (a: index of the id, b: digest), m membership (a: field, b: row), s session-ended (a, b: range of fields),
  * r revocation (a: id, b: as in a row), l lifted (a: id, b: only if it has expired by then, or ''), p all else; M and R with a position: m and r, only if nothing newer than that stands there.
- * Answers ok and an outcome for each entry: s stored, d duplicate, c conflict, x superseded, with a position.
+ * Answers ok and the outcomes in the order of the entries: s stored, d duplicate, c conflict, x superseded, with a position; a number behind a + says for how many
+ * entries, with one position after the other.
  */
 export const appendScript = script(`${clock}${refusal}
 -- What stands after one revocation has taken the place of another of its id: what was refused stays refused.
@@ -68,47 +70,106 @@ local base = firstAt(ARGV[5] == '' and now() or tonumber(ARGV[5]))
 local window = tonumber(ARGV[6])
 local out = {}
 local stored = false
-for at = 8, #ARGV, 4 do
-  local kind, body, a, b = string.sub(ARGV[at], 1, 1), ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
-  local older = tonumber(string.sub(ARGV[at], 2))
+local mixed = ARGV[8] ~= ''
+-- Who waits for two streams is given what comes into the first of them: each entry says that there may be more in the other.
+local function add(...)
+  if not mixed then return redis.call('XADD', ...) end
+  local args = { ... }
+  args[#args + 1] = 'm'
+  args[#args + 1] = '1'
+  return redis.call('XADD', unpack(args))
+end
+-- Takes the id for this position, or answers what became of it.
+local function taken(index, digest, position)
+  local first, of = string.match(ids[index] or '', '^(%d+):(.*)$')
+  if first and timeOf(position) - timeOf(tonumber(first)) < window then return (of == digest and 'd' or 'c') .. first end
+  ids[index] = format(position) .. ':' .. digest
+  redis.call('SET', KEYS[7 + index], ids[index], 'PX', window)
+end
+local function say(position, count)
+  if count > 0 then out[#out + 1] = 's' .. format(position) .. '+' .. count end
+end
+local function addPack(body, count, named, at)
+  local first = math.max(base, last + 1)
+  local passed
+  local missing = 0
+  for item = 1, named do
+    local place = tonumber(ARGV[at])
+    local known = taken(tonumber(ARGV[at + 1]), ARGV[at + 2], first + place - 1 - missing)
+    if known then
+      passed = passed or {}
+      passed[place] = known
+      missing = missing + 1
+    end
+    at = at + 3
+  end
+  if not passed then say(first, count)
+  else
+    local parts = {}
+    local from, run = 1, 0
+    for place = 1, count do
+      local one, two, three, four = string.byte(body, from, from + 3)
+      local behind = from + 4 + ((one * 256 + two) * 256 + three) * 256 + four
+      if passed[place] then
+        say(first + #parts - run, run)
+        run = 0
+        out[#out + 1] = passed[place]
+      else
+        parts[#parts + 1] = string.sub(body, from, behind - 1)
+        run = run + 1
+      end
+      from = behind
+    end
+    say(first + #parts - run, run)
+    body = table.concat(parts)
+  end
+  if count > missing then
+    last = first + count - missing - 1
+    stored = true
+    add(KEYS[2], toId(last), 'p', body)
+  end
+  return at
+end
+local function addOne(kind, older, body, a, b)
   local position = math.max(base, last + 1)
-  local outcome = 's'
-  local index = (kind == 'e' or kind == 'v') and tonumber(a)
-  if index and ids[index] then
-    local first, digest = string.match(ids[index], '^(%d+):(.*)$')
-    if first and timeOf(position) - timeOf(tonumber(first)) < window then
-      outcome = digest == b and 'd' or 'c'
-      position = tonumber(first)
+  if kind == 'v' and a ~= '' then
+    local known = taken(tonumber(a), b, position)
+    if known then
+      out[#out + 1] = known
+      return
     end
   end
-  local row = (kind == 'm' or kind == 'M') and redis.call('HGET', KEYS[4], a) or (kind == 'r' or kind == 'R' or kind == 'l') and redis.call('HGET', KEYS[6], a)
+  local row = kind == 'm' and redis.call('HGET', KEYS[4], a) or (kind == 'r' or kind == 'l') and redis.call('HGET', KEYS[6], a)
   local standing = older and row and tonumber(string.match(row, '^(%d+):'))
   if standing and standing >= older then
-    outcome = 'x'
-    position = standing
+    out[#out + 1] = 'x' .. format(standing)
+    return
   end
-  if outcome == 's' then
-    last = position
-    stored = true
-    local id = toId(position)
-    if kind == 'v' then redis.call('XADD', KEYS[3], 'MAXLEN', '~', 10000, id, 'e', body)
-    elseif (kind == 'm' or kind == 'M') and row then redis.call('XADD', KEYS[2], id, 'e', body, 'w', row)
-    else redis.call('XADD', KEYS[2], id, 'e', body) end
-    if index then
-      ids[index] = format(position) .. ':' .. b
-      redis.call('SET', KEYS[7 + index], ids[index], 'PX', window)
-    elseif kind == 'm' or kind == 'M' then
-      redis.call('HSET', KEYS[4], a, format(position) .. ':' .. b)
-      if string.sub(a, 1, 8) == 'session:' then redis.call('ZADD', KEYS[5], 0, a) end
-    elseif kind == 's' then
-      for _, field in ipairs(redis.call('ZRANGEBYLEX', KEYS[5], '[' .. a, '(' .. b)) do
-        redis.call('HDEL', KEYS[4], field)
-        redis.call('ZREM', KEYS[5], field)
-      end
-    elseif kind == 'r' or kind == 'R' then redis.call('HSET', KEYS[6], a, format(position) .. ':' .. replaced(row, b, timeOf(position)) .. ':' .. body)
-    elseif kind == 'l' and row and (b == '' or tonumber(string.match(row, '^%d+:([^:]*):')) <= tonumber(b)) then redis.call('HDEL', KEYS[6], a) end
-  end
-  out[#out + 1] = outcome .. format(position)
+  last = position
+  stored = true
+  local id = toId(position)
+  if kind == 'v' then add(KEYS[3], 'MAXLEN', '~', 10000, id, 'e', body)
+  elseif kind == 'm' and row then add(KEYS[2], id, 'e', body, 'w', row)
+  else add(KEYS[2], id, 'e', body) end
+  if kind == 'm' then
+    redis.call('HSET', KEYS[4], a, format(position) .. ':' .. b)
+    if string.sub(a, 1, 8) == 'session:' then redis.call('ZADD', KEYS[5], 0, a) end
+  elseif kind == 's' then
+    for _, field in ipairs(redis.call('ZRANGEBYLEX', KEYS[5], '[' .. a, '(' .. b)) do
+      redis.call('HDEL', KEYS[4], field)
+      redis.call('ZREM', KEYS[5], field)
+    end
+  elseif kind == 'r' then redis.call('HSET', KEYS[6], a, format(position) .. ':' .. replaced(row, b, timeOf(position)) .. ':' .. body)
+  elseif kind == 'l' and row and (b == '' or tonumber(string.match(row, '^%d+:([^:]*):')) <= tonumber(b)) then redis.call('HDEL', KEYS[6], a) end
+  out[#out + 1] = 's' .. format(position)
+end
+local at = 9
+while at <= #ARGV do
+  local kind, body, a, b = string.sub(ARGV[at], 1, 1), ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+  local older = tonumber(string.sub(ARGV[at], 2))
+  at = at + 4
+  if kind == 'g' then at = addPack(body, tonumber(a), tonumber(b), at)
+  else addOne(string.lower(kind), older, body, a, b) end
 end
 if stored then redis.call('HSET', KEYS[1], 'last', format(last)) end
 local result = table.concat(out, ' ')
@@ -171,7 +232,7 @@ local newest = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]
 if newest then last = math.max(last, toPosition(newest[1])) end
 -- A log that is new begins at 0. In one that is not, what comes after is told from all that was lost.
 if last > 0 or ARGV[1] ~= '' then last = math.max(last, place) end
-redis.call('HSET', KEYS[1], 'format', '1', 'epoch', ARGV[2], 'secret', ARGV[3], 'runs', ARGV[4] .. ':0', 'server', ARGV[5], 'last', format(last),
+redis.call('HSET', KEYS[1], 'format', '2', 'epoch', ARGV[2], 'secret', ARGV[3], 'runs', ARGV[4] .. ':0', 'server', ARGV[5], 'last', format(last),
   'start', format(math.max(last, place)), 'at', format(time))
 if redis.call('EXISTS', KEYS[2]) == 0 then
   redis.call('XADD', KEYS[2], last > 0 and toId(last) or '0-1', 'e', '')

@@ -24,6 +24,8 @@ const lockFileBytes = 16_384
 const reserveBytes = 2 ** 20
 const entryReserveBytes = 8192
 const minSweep = 128
+// Entries of one transaction.
+const maxFill = 1024
 
 /**
  * What is kept of the stream, on this machine, so that it is read in the turn in which it is asked for. Nothing here is worth keeping: it is made anew at
@@ -98,7 +100,12 @@ export class Window {
 
   /** `statesAfter`: what memberships and revocations were told by entries up to there is known already. When it resolves, with the entries as they came to be, the window shows them. */
   async fill(entries: readonly Followed[], statesAfter = 0): Promise<readonly Stored[]> {
-    if (entries.length === 0) return []
+    const all: Stored[] = []
+    for (let from = 0; from < entries.length; from += maxFill) all.push(...(await this.#fillSome(entries.slice(from, from + maxFill), statesAfter)))
+    return all
+  }
+
+  async #fillSome(entries: readonly Followed[], statesAfter: number): Promise<readonly Stored[]> {
     const bytes = entries.reduce((sum, { body }) => sum + body.length + entryReserveBytes, reserveBytes)
     return this.#exclusively(async () => {
       await this.#reserve.ensure(this.#store.usedBytes(), bytes)

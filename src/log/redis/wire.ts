@@ -4,7 +4,8 @@ import { BridgeError } from '../../errors.ts'
 import { type Prepared, prepare } from '../append.ts'
 import { membershipKey, membershipRange } from '../keys.ts'
 import { bodyOf, decodeBody, draftRecord } from '../record.ts'
-import { timeOf, toPosition, toStreamId } from './place.ts'
+import { unpack } from './pack.ts'
+import { timeOf, toPosition } from './place.ts'
 
 // A membership in Redis: `<position>:<1 or 0>`, then `a`, when the authorization was given, `-` and its end, when somebody has allowed it.
 
@@ -32,7 +33,7 @@ export function toFrame(entry: Entry, olderThan?: number): Frame {
   const frame = { prepared, body: bodyOf(prepared.draft ?? draftRecord(entry)) }
   switch (entry.kind) {
     case 'event':
-      return { ...frame, kind: entry.volatile ? 'v' : 'e', a: prepared.idKey ?? '', b: entry.digest ?? '' }
+      return { ...frame, kind: entry.volatile ? 'v' : 'e', a: '', b: entry.digest ?? '' }
     case 'membership': {
       const kind = olderThan === undefined ? 'm' : `M${olderThan}`
       return { ...frame, kind, a: membershipKey(entry.member, entry.room), b: encodeState(toMembership(entry, 0, 0)) }
@@ -52,13 +53,44 @@ export function toFrame(entry: Entry, olderThan?: number): Frame {
   }
 }
 
-/** The fields of one stream entry, one name and value after the other. @throws BridgeError log_damaged */
-export function fromStream(id: string, fields: readonly Buffer[]): Followed {
-  const position = toPosition(id)
-  const [, body = Buffer.alloc(0), name, row] = fields
-  const entry = decodeBody(body)
-  const was = name?.toString() === 'w' && row !== undefined ? decodeRow(row.toString()) : undefined
-  return { stored: { position, time: timeOf(position), entry, ...(was && { was }) }, body }
+/**
+ * What one entry of a stream holds. The name of its first field says how it is to be read: `e` an entry, `p` a pack of events. A later version that writes what must
+ * not be passed over gives it another letter; what it only adds to a body is passed over. `onDamaged`: for what cannot be read; it is passed over too.
+ * @throws BridgeError log_foreign: a later version has written it
+ */
+export function fromStream(id: string, fields: readonly Buffer[], onDamaged: (error: unknown) => void): readonly Followed[] {
+  const [label = nothing, body = nothing, name, row] = fields
+  const last = toPosition(id)
+  try {
+    switch (label.toString()) {
+      case 'e': {
+        const was = name?.toString() === 'w' && row !== undefined ? decodeRow(row.toString()) : undefined
+        return toFollowed(last, body, onDamaged, was)
+      }
+      case 'p': {
+        const bodies = unpack(body)
+        return bodies.flatMap((event, index) => toFollowed(last - bodies.length + 1 + index, event, onDamaged))
+      }
+    }
+  } catch (error) {
+    onDamaged(new BridgeError('log_damaged', 'a pack of events cannot be read: something else has written to the log', { cause: error }))
+    return []
+  }
+  if (/^[a-z]$/.test(label.toString())) throw new BridgeError('log_foreign', laterVersion)
+  onDamaged(new BridgeError('log_damaged', 'something else has written to the log'))
+  return []
+}
+
+const nothing = Buffer.alloc(0)
+const laterVersion = 'a later version of Sidecast has written to the log in Redis: update this node'
+
+function toFollowed(position: number, body: Buffer, onDamaged: (error: unknown) => void, was?: Membership): readonly Followed[] {
+  try {
+    return [{ stored: { position, time: timeOf(position), entry: decodeBody(body), ...(was && { was }) }, body }]
+  } catch (error) {
+    onDamaged(error)
+    return []
+  }
 }
 
 function encodeState({ present, authorized }: Membership): string {
@@ -80,11 +112,12 @@ function encodeBounds({ expiresAt, issuedBefore }: Revocation): string {
 /** @throws BridgeError log_damaged */
 export function decodeRevocationRow(row: Buffer): Stored {
   const [head = '', position, expiresAt, bound] = /^(\d+):([\d.]+):([\d.]*):/.exec(row.toString('latin1')) ?? []
-  const { stored } = fromStream(toStreamId(Number(position)), [Buffer.from('e'), row.subarray(head.length)])
-  if (stored.entry.kind !== 'revocation') throw new BridgeError('log_damaged', 'a revocation in Redis is something else')
-  const { issuedBefore: _, ...revocation } = stored.entry.revocation
+  const entry = decodeBody(row.subarray(head.length))
+  if (entry.kind !== 'revocation') throw new BridgeError('log_damaged', 'a revocation in Redis is something else')
+  const { issuedBefore: _, ...revocation } = entry.revocation
   return {
-    ...stored,
-    entry: { ...stored.entry, revocation: { ...revocation, expiresAt: Number(expiresAt), ...(bound && { issuedBefore: Number(bound) }) } },
+    position: Number(position),
+    time: timeOf(Number(position)),
+    entry: { ...entry, revocation: { ...revocation, expiresAt: Number(expiresAt), ...(bound && { issuedBefore: Number(bound) }) } },
   }
 }
