@@ -71,11 +71,29 @@ test('what has left meanwhile is not held against anybody', async () => {
   expect(pressure.bytes).toBe(500)
 })
 
+test('when clients make no room those who have taken nothing are cut off, all of them; of the others no more than needed', () => {
+  const { clock, pressure, write } = start()
+  const [still, stillToo, slow] = [new Client(), new Client(), new Client()]
+  write(still, 300)
+  write(stillToo, 10)
+  write(slow, 500)
+  clock.now = 1000
+  slow.take(1)
+  pressure.recount()
+  clock.now = 5001
+  pressure.recount()
+  expect([still.isCut, stillToo.isCut, slow.isCut]).toEqual([true, true, false])
+  expect([pressure.bytes, pressure.overloaded]).toEqual([499, false])
+})
+
 test('clients that make no room do not keep publishers out for ever', () => {
   const { clock, pressure, write } = start()
   const [one, other] = [new Client(), new Client()]
   write(one, 500)
   write(other, 400)
+  clock.now = 1
+  for (const client of [one, other]) client.take(1)
+  pressure.recount()
   clock.now = 5000
   pressure.recount()
   expect(pressure.overloaded).toBe(true)

@@ -231,7 +231,7 @@ const groups = {
     MAX_BUFFERED: size('1mb', '64gb')
       .prefault('512mb')
       .describe(
-        'How many bytes may wait in memory for all sessions of a process together. From 80 % of it on publishers are answered 503 `overloaded` and RabbitMQ is not read, until it is 60 %; at 100 %, or after 5 s, the sessions for which most waits are cut off and resume. At least two times `SIDECAST_MAX_BUFFER`.',
+        'How many bytes may wait in memory for all sessions of a process together. From 80 % of it on publishers are answered 503 `overloaded` and RabbitMQ is not read, until it is 60 %. The sessions for which most waits are cut off, and resume, at 100 %, or after 5 s; then also all that have taken nothing meanwhile. At least two times `SIDECAST_MAX_BUFFER`.',
       ),
     MAX_LAG: duration('5s', '1h')
       .prefault('1m')

@@ -30,13 +30,17 @@ interface Waiting {
   /** So much had been written at `markedAt`: until it has left, something is as old as that. */
   mark: number
   markedAt: number
+  /** What the client had taken when it was looked at last, and when it was seen to take something. */
+  taken: number
+  takenAt: number
 }
 
 /**
  * What waits for all clients of this process, and what is done about it.
  *
  * States: calm -> overloaded (80 %: publishers are refused) -> calm (60 %). At 100 %, or when it stays overloaded, the clients for whom most waits are cut off
- * until it is calm. Whoever is cut off loses nothing: what waits for it stands in the log.
+ * until it is calm. When it stays overloaded all go that have taken nothing meanwhile: those of them who are left would fill the rest again, and publishers
+ * would wait for them as long each time. Whoever is cut off loses nothing: what waits for it stands in the log.
  */
 export class Pressure {
   readonly #options: PressureOptions
@@ -62,8 +66,11 @@ export class Pressure {
   report(backlog: Backlog): void {
     const bytes = backlog.waitingBytes
     const known = this.#waiting.get(backlog)
-    if (known === undefined) this.#waiting.set(backlog, { bytes, mark: backlog.writtenBytes, markedAt: this.#options.now() })
-    else {
+    if (known === undefined) {
+      const { writtenBytes } = backlog
+      const now = this.#options.now()
+      this.#waiting.set(backlog, { bytes, mark: writtenBytes, markedAt: now, taken: writtenBytes - bytes, takenAt: now })
+    } else {
       this.#bytes -= known.bytes
       known.bytes = bytes
     }
@@ -77,7 +84,9 @@ export class Pressure {
     this.#count(now)
     for (const [backlog, { markedAt }] of this.#waiting) if (now - markedAt > this.#options.maxLagMs) this.#cut(backlog)
     this.#judge()
-    if (this.#overloadedSince !== undefined && now - this.#overloadedSince > patienceMs) this.#relieve()
+    if (this.#overloadedSince === undefined || now - this.#overloadedSince <= patienceMs) return
+    for (const [backlog, { takenAt }] of this.#waiting) if (takenAt <= this.#overloadedSince) this.#cut(backlog)
+    this.#relieve()
   }
 
   /** No more is looked at or cut off. */
@@ -96,7 +105,12 @@ export class Pressure {
       }
       waiting.bytes = waitingBytes
       this.#bytes += waitingBytes
-      if (writtenBytes - waitingBytes < waiting.mark) continue
+      const taken = writtenBytes - waitingBytes
+      if (taken > waiting.taken) {
+        waiting.taken = taken
+        waiting.takenAt = now
+      }
+      if (taken < waiting.mark) continue
       waiting.mark = writtenBytes
       waiting.markedAt = now
     }
