@@ -45,7 +45,22 @@ const programs: Readonly<Record<string, string>> = {
 }
 
 const options = ['full', 'markdown', 'profile', 'rounds']
-const sizeOptions = ['appends', 'bursts', 'entries', 'events', 'rate', 'rates', 'rooms', 'seconds', 'sessions', 'singles', 'slow', 'users', 'workers']
+const sizeOptions = [
+  'appends',
+  'bursts',
+  'entries',
+  'events',
+  'fillings',
+  'rate',
+  'rates',
+  'rooms',
+  'seconds',
+  'sessions',
+  'singles',
+  'slow',
+  'users',
+  'workers',
+]
 
 const args = process.argv.slice(2)
 const names = args.filter((arg) => !arg.startsWith('--'))

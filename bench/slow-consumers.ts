@@ -1,4 +1,5 @@
 /** What some clients that take nothing cost those that do: both are in the room of the measured events, the slow ones in another that fills their lines. */
+import { setTimeout } from 'node:timers/promises'
 import { Clients, type Count } from './support/clients.ts'
 import { reconcile } from './support/reconcile.ts'
 import type { Row } from './support/report.ts'
@@ -7,9 +8,10 @@ import { createPublisher, type Measurement, type Run, size } from './support/run
 import type { Contender } from './support/server.ts'
 
 const fillingBytes = 32 * 1024
-const fillingRate = 20
 /** A client that has been cut off comes back, and stalls again. */
-const everyMs = 7000
+const everyMs = 10_000
+/** Until lines are full. */
+const leadSeconds = 6
 
 interface Result {
   readonly quiet: Count
@@ -21,6 +23,7 @@ interface Sizes {
   readonly good: number
   readonly slow: number
   readonly rate: number
+  readonly fillingRate: number
   readonly seconds: number
 }
 
@@ -28,9 +31,11 @@ export const slowConsumers: Measurement = async (run) => {
   const good = size(run, 'sessions', 1000, 10_000)
   const slow = size(run, 'slow', 100, 1000)
   const rate = size(run, 'rate', 10, 2)
+  // Filling a line is work for the server too: the slow ones alone must not be all that it can do.
+  const fillingRate = size(run, 'fillings', 20, 5)
   const seconds = size(run, 'seconds', 10, 15)
   const contenders = [run.servers.stock(), run.servers.sidecast('Sidecast')]
-  const outcomes = await inRounds(run, 1, contenders, (contender) => measure(run, contender, { good, slow, rate, seconds }))
+  const outcomes = await inRounds(run, 1, contenders, (contender) => measure(run, contender, { good, slow, rate, fillingRate, seconds }))
   const rows = outcomes.map(
     (outcome): Row => ({
       server: outcome.server,
@@ -54,7 +59,7 @@ export const slowConsumers: Measurement = async (run) => {
   return [{ title: `${what}, ${rate} events/s to all, ${fillingRate} of 32 KiB a second to the slow ones`, rows }]
 }
 
-async function measure(run: Run, contender: Contender, { good, slow, rate, seconds }: Sizes): Promise<Result> {
+async function measure(run: Run, contender: Contender, { good, slow, rate, fillingRate, seconds }: Sizes): Promise<Result> {
   const { secret } = run.servers.credentials
   await using server = await contender.start()
   await using publisher = createPublisher(run)
@@ -72,9 +77,8 @@ async function measure(run: Run, contender: Contender, { good, slow, rate, secon
   await using stalled = await Clients.connect(server, { secret, users: slow, firstUser: good, rooms: 1, room: 'slow', processes: 1 })
   await stalled.stall(everyMs)
   const order = { event: 'filling', bytes: fillingBytes, rate: fillingRate, connections: 8, to: { room: 'slow' } } as const
-  const filling = filler.publish(server, { ...order, events: fillingRate * seconds })
-  const burdened = await measureGood()
+  const filling = filler.publish(server, { ...order, events: fillingRate * (leadSeconds + seconds) })
+  const [burdened] = await Promise.all([setTimeout(leadSeconds * 1000).then(measureGood), filling])
   const mebibytes = (await server.residentBytes()) / 2 ** 20
-  await filling
   return { quiet, burdened, mebibytes }
 }

@@ -35,7 +35,7 @@ export type ClientOrder =
   | { readonly kind: 'reconnect'; readonly port: number; readonly atOnce: number }
   /** Each is cut for `cutMs`, connected for two thirds to four thirds of `stayMs`, again and again. */
   | { readonly kind: 'jitter'; readonly seconds: number; readonly cutMs: number; readonly stayMs: number }
-  /** They read nothing; each comes anew now and then. */
+  /** They read nothing; each comes anew after so long. */
   | { readonly kind: 'stall'; readonly everyMs: number }
 
 export interface ClientCount {
@@ -204,14 +204,18 @@ async function carryOut(order: ClientOrder): Promise<void> {
     case 'stall': {
       isStalled = true
       for (const session of sessions) session.stall()
+      const stalledAt = performance.now()
+      let returned = 0
+      // One after the other: that many of them log in at once is not what is looked at.
       setInterval(() => {
-        for (const session of sessions) {
-          if (!session.isReady) continue
+        for (; returned < ((performance.now() - stalledAt) / order.everyMs) * sessions.length; returned++) {
+          const session = sessions[returned % sessions.length]
+          if (session?.isReady !== true) continue
           session.cut()
           waiting.push(session)
         }
         connectNext()
-      }, order.everyMs)
+      }, 20)
       return
     }
     default:

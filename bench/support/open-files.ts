@@ -9,6 +9,5 @@ const limit = Number(/^Max open files +\d+ +(\d+)/m.exec(readFileSync('/proc/sel
 /** So many sessions, or as many as so many processes can hold. */
 export const fitting = (sessions: number, processes = 1): number => Math.min(sessions, (limit - reserve) * processes)
 
-/** For a title: whether somebody would have had more. */
-export const openFilesNote = (sessions: number, processes = 1): string =>
-  fitting(sessions, processes) < sessions ? ` (${limit} open files a process here: ${fitting(sessions, processes)} sessions, not ${sessions})` : ''
+/** For a title: what keeps somebody from having as many as they wanted. */
+export const openFilesNote = (sessions: number): string => (fitting(sessions) < sessions ? ` (the limit of open files here is ${limit})` : '')
