@@ -17,7 +17,7 @@ interface Result {
   readonly clientCores: number
 }
 
-export const avalanche: Measurement = async (run) => {
+export const avalanche: Measurement = async function* (run) {
   const rows: Row[] = []
   for (const sessions of sizes(run, 'sessions', [1000], [1000, 5000])) {
     // The log outlives the kill.
@@ -36,7 +36,7 @@ export const avalanche: Measurement = async (run) => {
         'client cores': outcome.value(({ clientCores }) => clientCores),
       })
   }
-  return [{ title: `All sessions come back at once after kill -9 and a start, each with ${missed} missed events`, rows }]
+  yield { title: `All sessions come back at once after kill -9 and a start, each with ${missed} missed events`, rows }
 }
 
 async function measure(run: Run, contender: Contender, sessions: number): Promise<Result> {

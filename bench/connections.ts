@@ -27,8 +27,7 @@ interface Result {
   readonly bytes: number
 }
 
-export const connections: Measurement = async (run) => {
-  const tables = []
+export const connections: Measurement = async function* (run) {
   for (const wanted of sizes(run, 'sessions', [2000], [50_000])) {
     const crowd = (contender: Contender, processes: number): Crowd => ({ ...contender, processes, sessions: fitting(wanted, processes) })
     const contenders = [
@@ -51,9 +50,8 @@ export const connections: Measurement = async (run) => {
         'memory of stock': outcome.ofFirst(({ bytes }) => bytes),
       }
     })
-    tables.push({ title: `Logins with a token, and resident memory for each idle session${openFilesNote(wanted)}`, rows })
+    yield { title: `Logins with a token, and resident memory for each idle session${openFilesNote(wanted)}`, rows }
   }
-  return tables
 }
 
 async function measure(run: Run, contender: Crowd): Promise<Result> {

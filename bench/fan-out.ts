@@ -31,7 +31,7 @@ interface Rate {
   readonly clientCores: number
 }
 
-export const fanOut: Measurement = async (run) => {
+export const fanOut: Measurement = async function* (run) {
   const rooms = size(run, 'rooms', 20, 100)
   const crowds: readonly Crowd[] = [
     ...sizes(run, 'sessions', [1000], [1000, 6000, 20_000]).map((wanted) => ({
@@ -43,7 +43,6 @@ export const fanOut: Measurement = async (run) => {
     })),
     { sessions: 60 * rooms, rooms, title: `${rooms} rooms of 60 sessions`, workers: [4], rounds: 3 },
   ]
-  const tables = []
   for (const crowd of crowds) {
     const bursts = sizes(run, 'bursts', [1, 10, 100], [1, 10, 100]).filter((burst) => (burst * crowd.sessions) / crowd.rooms <= maxFramesOfBurst)
     const contenders = [
@@ -68,9 +67,8 @@ export const fanOut: Measurement = async (run) => {
         }
       }),
     )
-    tables.push({ title: `Fan-out to ${crowd.title}, ${rounded(seconds(run))} s each`, rows })
+    yield { title: `Fan-out to ${crowd.title}, ${rounded(seconds(run))} s each`, rows }
   }
-  return tables
 }
 
 const seconds = (run: Run): number => size(run, 'seconds', 2, 2)

@@ -8,7 +8,7 @@ import { createPublisher, type Measurement, size } from './support/run.ts'
 const cutMs = 2000
 const stayMs = 3000
 
-export const jitter: Measurement = async (run) => {
+export const jitter: Measurement = async function* (run) {
   const sessions = size(run, 'sessions', 200, 1000)
   const seconds = size(run, 'seconds', 12, 30)
   const rate = size(run, 'rate', 50, 50)
@@ -42,5 +42,5 @@ export const jitter: Measurement = async (run) => {
       'client cores': outcome.value(({ cpuSeconds }) => cpuSeconds / seconds),
     }),
   )
-  return [{ title: `${sessions} sessions, each cut for 2 s about every 3 s, ${rate} events/s to all for ${seconds} s`, rows }]
+  yield { title: `${sessions} sessions, each cut for 2 s about every 3 s, ${rate} events/s to all for ${seconds} s`, rows }
 }

@@ -23,7 +23,7 @@ interface Result {
   readonly publisherCores: number
 }
 
-export const latency: Measurement = async (run) => {
+export const latency: Measurement = async function* (run) {
   const seconds = size(run, 'seconds', 5, 8)
   const rows: Row[] = []
   for (const rate of sizes(run, 'rates', [200, 1000], [200, 1000, 2000])) {
@@ -48,7 +48,7 @@ export const latency: Measurement = async (run) => {
         'publisher cores': outcome.value(({ publisherCores }) => publisherCores),
       })
   }
-  return [{ title: `From the moment an event is due to its arrival, ${seconds} s, ${users} users`, rows }]
+  yield { title: `From the moment an event is due to its arrival, ${seconds} s, ${users} users`, rows }
 }
 
 async function measure(run: Run, contender: Contender, rate: number, seconds: number): Promise<Result> {

@@ -41,7 +41,10 @@ interface Result {
   readonly startMs: number
 }
 
-export const log: Measurement = async (run) => [await appends(run), await resumes(run)]
+export const log: Measurement = async function* (run) {
+  yield await appends(run)
+  yield await resumes(run)
+}
 
 /** Calls a second, so many of them waiting at once. */
 async function perSecond(calls: number, atOnce: number, call: (number: number) => Promise<unknown>): Promise<number> {

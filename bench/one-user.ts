@@ -43,7 +43,7 @@ const ways: readonly Way[] = [
   { mode: 'amqp', name: 'RabbitMQ', connections: 1, batch: 1 },
 ]
 
-export const oneUser: Measurement = async (run) => {
+export const oneUser: Measurement = async function* (run) {
   const users = size(run, 'users', 1000, 5000)
   const broker = await brokerOfThisMachine()
   try {
@@ -80,7 +80,7 @@ export const oneUser: Measurement = async (run) => {
       }),
     )
     const without = broker === undefined ? ' (without RabbitMQ, which is not installed here)' : ''
-    return [{ title: `Events to one of ${users} users each, from the first request to the last arrival${without}`, rows }]
+    yield { title: `Events to one of ${users} users each, from the first request to the last arrival${without}`, rows }
   } finally {
     await broker?.close()
   }

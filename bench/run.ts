@@ -21,7 +21,7 @@ import { latency } from './latency.ts'
 import { log } from './log.ts'
 import { oneUser } from './one-user.ts'
 import { slowConsumers } from './slow-consumers.ts'
-import { printTable, toMarkdown } from './support/report.ts'
+import { printTable, type Table, toMarkdown } from './support/report.ts'
 import type { Measurement } from './support/run.ts'
 import { Servers } from './support/server.ts'
 
@@ -100,24 +100,26 @@ try {
       if (code !== 0) process.exitCode = 1
       continue
     }
+    const measurement = measurements[name]
+    if (measurement === undefined) continue
     const loadBefore = loadavg()[0]?.toFixed(1)
     const startedAt = performance.now()
     process.stderr.write(`${name}\n`)
+    const tables: Table[] = []
+    if (isMarkdown) process.stdout.write(`### ${name}\n\nLoad before it: ${loadBefore}.\n\n`)
     try {
-      const tables = (await measurements[name]?.({ servers, isFull: 'full' in set, set })) ?? []
-      const minutes = ((performance.now() - startedAt) / 60_000).toFixed(1)
-      if (isMarkdown)
-        process.stdout.write(
-          `${[`### ${name}`, `Load before it: ${loadBefore}. It took ${minutes} minutes.`, ...tables.map(toMarkdown)].join('\n\n')}\n\n`,
-        )
-      else {
-        for (const table of tables) printTable(table)
-        process.stdout.write(`${JSON.stringify({ bench: name, machine, loadBefore, minutes, tables })}\n`)
+      for await (const table of measurement({ servers, isFull: 'full' in set, set })) {
+        tables.push(table)
+        if (isMarkdown) process.stdout.write(`${toMarkdown(table)}\n\n`)
+        else printTable(table)
       }
     } catch (error) {
       process.stderr.write(`${name} has failed: ${String(error)}\n`)
       process.exitCode = 1
     }
+    const minutes = ((performance.now() - startedAt) / 60_000).toFixed(1)
+    process.stderr.write(`${name} took ${minutes} minutes\n`)
+    if (!isMarkdown) process.stdout.write(`${JSON.stringify({ bench: name, machine, loadBefore, minutes, tables })}\n`)
   }
 } finally {
   await rm(folder, { recursive: true, force: true })

@@ -27,7 +27,7 @@ interface Sizes {
   readonly seconds: number
 }
 
-export const slowConsumers: Measurement = async (run) => {
+export const slowConsumers: Measurement = async function* (run) {
   const good = size(run, 'sessions', 1000, 10_000)
   const slow = size(run, 'slow', 100, 1000)
   const rate = size(run, 'rate', 10, 2)
@@ -56,7 +56,7 @@ export const slowConsumers: Measurement = async (run) => {
     }),
   )
   const what = `${slow} clients that read nothing among ${good} that do`
-  return [{ title: `${what}, ${rate} events/s to all, ${fillingRate} of 32 KiB a second to the slow ones`, rows }]
+  yield { title: `${what}, ${rate} events/s to all, ${fillingRate} of 32 KiB a second to the slow ones`, rows }
 }
 
 async function measure(run: Run, contender: Contender, { good, slow, rate, fillingRate, seconds }: Sizes): Promise<Result> {

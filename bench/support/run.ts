@@ -11,7 +11,8 @@ export interface Run {
   readonly set: Readonly<Record<string, string | undefined>>
 }
 
-export type Measurement = (run: Run) => Promise<readonly Table[]>
+/** Each table is there as soon as it can be: one that fails takes none of those before it along. */
+export type Measurement = (run: Run) => AsyncIterable<Table>
 
 /** The numbers that the caller has set, or those of a short or a full run. */
 export function sizes({ isFull, set }: Run, name: string, short: readonly number[], full: readonly number[]): readonly number[] {
