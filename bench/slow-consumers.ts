@@ -9,9 +9,9 @@ import type { Contender } from './support/server.ts'
 
 const fillingBytes = 32 * 1024
 /** A client that has been cut off comes back, and stalls again. */
-const everyMs = 10_000
+const everyMs = 20_000
 /** Until lines are full. */
-const leadSeconds = 6
+const leadSeconds = 10
 
 interface Result {
   readonly quiet: Count
@@ -32,7 +32,7 @@ export const slowConsumers: Measurement = async function* (run) {
   const slow = size(run, 'slow', 100, 1000)
   const rate = size(run, 'rate', 10, 2)
   // Filling a line is work for the server too: the slow ones alone must not be all that it can do.
-  const fillingRate = size(run, 'fillings', 20, 5)
+  const fillingRate = size(run, 'fillings', 20, 8)
   const seconds = size(run, 'seconds', 10, 15)
   const contenders = [run.servers.stock(), run.servers.sidecast('Sidecast')]
   const outcomes = await inRounds(run, 1, contenders, (contender) => measure(run, contender, { good, slow, rate, fillingRate, seconds }))
