@@ -39,10 +39,11 @@ const sweepMs = 250
 /** What is due within so long is done at once: a timer for each of thousands is no more exact. */
 const drainStepMs = 10
 
-/** How many newcomers may wait for their turn: what comes on top would wait for longer than its client does. */
-const maxWaiting = 300
+/** Newcomers that wait for their turn: for half as long as the stock client has patience, and each takes less memory than the session that it is to be. */
+const maxWaitMs = 10_000
+const maxWaiting = 10_000
 
-const overrun = new BridgeError('rate_limited', `more than ${maxWaiting} newcomers wait for their turn`)
+const overrun = new BridgeError('rate_limited', `${maxWaiting} newcomers wait for their turn, or one has waited for ${maxWaitMs / 1000} s`)
 
 export interface GatewayOptions extends Omit<HandshakeOptions, 'draining' | 'limits' | 'turns' | 'addressOf'>, Omit<LimitOptions, 'now'> {
   /** Addresses and CIDR, `loopback`, `private`: whose X-Forwarded-For is believed. */
@@ -75,7 +76,7 @@ export class Gateway {
   readonly #io: Server
   readonly #limits: Limits
   readonly #addressOf: ClientAddress
-  readonly #turns = new Turns(maxWaiting)
+  readonly #turns = new Turns({ maxWaitMs, maxWaiting, now: () => performance.now() })
   readonly #ofConnections: ConnectionOptions
   /** All connections, also those that nobody has logged in on, and where their clients are. */
   readonly #engines = new Map<Engine, string>()
@@ -83,6 +84,8 @@ export class Gateway {
   #sweeper: NodeJS.Timeout | undefined
   /** The event encoded last: a fan-out sends the same one to many sessions in a row. */
   #encoded: { readonly event: Stored<EventEntry>; readonly frame: Frame } | undefined
+  /** Those of events that somebody holds: the log hands the same ones to all who have missed them. */
+  readonly #frames = new WeakMap<Stored<EventEntry>, Frame>()
 
   constructor(options: GatewayOptions) {
     this.#options = options
@@ -251,7 +254,9 @@ export class Gateway {
 
   #encode(event: Stored<EventEntry>): Frame {
     if (this.#encoded?.event !== event) {
-      this.#encoded = { event, frame: encodeFrame(event.entry.event, event.entry.data, this.#options.hub.offsetOf(event.position)) }
+      const frame = this.#frames.get(event) ?? encodeFrame(event.entry.event, event.entry.data, this.#options.hub.offsetOf(event.position))
+      this.#frames.set(event, frame)
+      this.#encoded = { event, frame }
     }
     return this.#encoded.frame
   }

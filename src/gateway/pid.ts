@@ -1,4 +1,4 @@
-import { createHmac, timingSafeEqual } from 'node:crypto'
+import { createHmac, createSecretKey, type KeyObject, timingSafeEqual } from 'node:crypto'
 
 /**
  * The `pid` of the Socket.IO protocol: names a session to the server that issued it, and to nobody else.
@@ -11,8 +11,14 @@ export interface Pids {
 }
 
 /** `log`: whose secret it is, which may become another one with the epoch. */
-export function createPids(log: { readonly secret: Uint8Array }): Pids {
-  const mac = (session: string, user: string): Buffer => createHmac('sha256', log.secret).update(`pid\n${session}\n${user}`).digest().subarray(0, 16)
+export function createPids(log: { readonly epoch: string; readonly secret: Uint8Array }): Pids {
+  let key: { readonly epoch: string; readonly secret: KeyObject } | undefined
+  const mac = (session: string, user: string): Buffer => {
+    const { epoch } = log
+    // Node takes longer to make a key than to use it.
+    if (key?.epoch !== epoch) key = { epoch, secret: createSecretKey(log.secret) }
+    return createHmac('sha256', key.secret).update(`pid\n${session}\n${user}`).digest().subarray(0, 16)
+  }
   return {
     issue: (session, user) => `${session}.${mac(session, user).toString('base64url')}`,
     read(pid, user) {

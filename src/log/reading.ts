@@ -73,6 +73,8 @@ function decodedOrNothing(record: Buffer, position: number): Stored | undefined 
 }
 
 function readEntry(store: Store, position: number): Stored {
+  const recent = store.recent.get(position)
+  if (recent !== undefined) return recent
   const record = store.tables.entries.get(positionKey(position), { transaction: store.snapshot })
   if (record === undefined) {
     throw new BridgeError(
@@ -80,7 +82,9 @@ function readEntry(store: Store, position: number): Stored {
       `the entry at position ${position} is missing: restore the data folder from a backup, or move it away to start an empty log`,
     )
   }
-  return decodeRecord(record, position)
+  const stored = decodeRecord(record, position)
+  store.recent.keep(stored, record.length)
+  return stored
 }
 
 /** Where the merge stands in one stream. Positions are fetched in chunks: a stream is not read further than needed. */

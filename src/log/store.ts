@@ -1,5 +1,6 @@
 import { open, type RootDatabase, type Transaction } from 'lmdb'
 import { BridgeError, toBridgeError } from '../errors.ts'
+import { RecentEntries } from './recent-entries.ts'
 import { decodeState, type State } from './state.ts'
 
 interface Range {
@@ -52,6 +53,8 @@ const tableOptions = { encoding: 'binary', keyEncoding: 'binary' } as const
 /** LMDB, with the promises that the log needs from it. */
 export class Store {
   readonly tables: Tables
+  /** Of the table of entries. */
+  readonly recent = new RecentEntries()
   readonly #root: RootDatabase<Buffer, Buffer>
   #snapshot: Transaction
   #fatal: Error | undefined
@@ -140,6 +143,7 @@ export class Store {
   }
 
   async close(): Promise<void> {
+    this.recent.clear()
     this.#snapshot.done()
     await this.#root.close()
   }
