@@ -21,7 +21,7 @@ import { createRevocationParser } from './core/revocation-request.ts'
 import { BridgeError } from './errors.ts'
 import { Gateway } from './gateway/gateway.ts'
 import { createPids } from './gateway/pid.ts'
-import { createHttpIngress, type HttpIngressOptions, setTimeouts } from './http/ingress.ts'
+import { createHttpIngress, type HttpIngressOptions, limitUnanswered, setTimeouts } from './http/ingress.ts'
 import { closeServer, listen, toBound, toUrl } from './listeners.ts'
 import { EmbeddedLog } from './log/embedded.ts'
 import { RedisLog } from './log/redis/redis-log.ts'
@@ -251,6 +251,7 @@ export async function startIngresses(surroundings: Surroundings, { log, hub, met
     }),
   )
   setTimeouts(ingress)
+  limitUnanswered(ingress)
   await listen(ingress, 'private', config.http)
   releasers.add(() => closeServer(ingress))
 

@@ -1,4 +1,5 @@
 import type { Server } from 'node:http'
+import type { Socket } from 'node:net'
 
 export interface ServerTimeouts {
   /** For the headers of a request. Node looks every 30 seconds. */
@@ -16,4 +17,18 @@ export function setTimeouts(server: Server, { headersMs = 10_000, idleMs = 60_00
   server.requestTimeout = 0
   server.timeout = idleMs
   server.keepAliveTimeout = keepAliveMs
+}
+
+/** A client that does not wait for answers (HTTP/1.1 allows it) has so many calls under way on one connection; one more ends it. */
+const maxUnanswered = 1000
+
+/** Node begins each call that it reads, and stops reading only for answers that are not taken: each one under way would hold memory, without limit. */
+export function limitUnanswered(server: Server): void {
+  const unanswered = new WeakMap<Socket, number>()
+  server.prependListener('request', ({ socket }, response) => {
+    const count = (unanswered.get(socket) ?? 0) + 1
+    unanswered.set(socket, count)
+    response.once('close', () => unanswered.set(socket, (unanswered.get(socket) ?? 1) - 1))
+    if (count > maxUnanswered) socket.destroy()
+  })
 }
