@@ -45,21 +45,24 @@ export function createDraftParser(openapi: object, limits: { readonly maxEventBy
 function toDraft(body: DraftBody, limits: { readonly maxEventBytes: number }): Draft {
   const errors: FieldError[] = []
   const names = (values: readonly unknown[] | undefined, pointer: string): readonly string[] => {
-    const result = new Set<string>()
-    for (const [index, value] of (values ?? []).entries()) {
+    if (values === undefined) return nobody
+    const found: string[] = []
+    for (const [index, value] of values.entries()) {
       const name = toName(value)
       if (name === undefined) errors.push({ pointer: `${pointer}/${index}`, detail: nameProblem(value) })
-      else result.add(name)
+      else found.push(name)
     }
-    return [...result]
+    return unique(found)
   }
   const to: Target = {
     users: names(body.to.users, '/to/users'),
     rooms: names(body.to.rooms, '/to/rooms'),
-    sessions: [...new Set(body.to.sessions)],
+    sessions: unique(body.to.sessions ?? nobody),
     all: body.to.all ?? false,
   }
-  const except: Except = { users: names(body.except?.users, '/except/users'), sessions: [...new Set(body.except?.sessions)] }
+  const { except: excepted, id } = body
+  const except: Except =
+    excepted === undefined ? noException : { users: names(excepted.users, '/except/users'), sessions: unique(excepted.sessions ?? nobody) }
 
   const named = to.users.length + to.rooms.length + to.sessions.length
   if (named > maxTargets) errors.push({ pointer: '/to', detail: `names ${named} targets; an event may name ${maxTargets}` })
@@ -74,7 +77,16 @@ function toDraft(body: DraftBody, limits: { readonly maxEventBytes: number }): D
   if (bytes > limits.maxEventBytes) {
     throw new BridgeError('event_too_large', `data is ${bytes} bytes of JSON; the limit is ${limits.maxEventBytes}`)
   }
-  return { event: body.event, data, to, except, volatile: body.volatile ?? false, ...(body.id === undefined ? {} : { id: body.id }) }
+  const draft = { event: body.event, data, to, except, volatile: body.volatile ?? false }
+  return id === undefined ? draft : { ...draft, id }
+}
+
+// Most events name one user or one room, and leave nobody out.
+const nobody: readonly string[] = []
+const noException: Except = { users: nobody, sessions: nobody }
+
+function unique(names: readonly string[]): readonly string[] {
+  return names.length > 1 ? [...new Set(names)] : names
 }
 
 const invalid = (errors: readonly FieldError[]): BridgeError => invalidBody('invalid_event', 'the event', errors)

@@ -7,6 +7,7 @@ import type { Authorized, Entry, EventEntry, Member, RevocationEntry, Stored } f
 import type { Appended, EventLog } from './event-log.ts'
 import type { Identity } from './identity.ts'
 import type { Instruction } from './instruction.ts'
+import { MatchedCounts } from './matched-counts.ts'
 import type { Peers } from './peers.ts'
 import { type SessionInfo, toSessionInfo } from './presence.ts'
 import { beyondReach, mayPublish, requireAllRooms, requireManagement, requireReach, requireRoom } from './reach.ts'
@@ -57,9 +58,6 @@ export interface HubOptions extends DeliveryOptions {
 /** Expired revocations that are forgotten with one sweep. */
 const maxForgotten = 1000
 
-/** How many dispatched events remember how many sessions they matched, until their publisher has asked. */
-const matchedMemory = 1 << 16
-
 /**
  * Where the rules meet: publishers append to the log, and what comes back from the log goes to the sessions.
  * Nothing reaches a session that was not read back from the log.
@@ -68,11 +66,8 @@ export class Hub {
   readonly #options: HubOptions
   readonly #log: EventLog
   readonly #delivery: Delivery
-  /** By position. What stood in the log already when this hub began is not in it. */
-  readonly #matched = new Map<number, number>()
-  /** Its positions, in the order in which they are forgotten: the oldest is overwritten. */
-  readonly #remembered = new Float64Array(matchedMemory)
-  #counted = 0
+  /** What stood in the log already when this hub began is not in it. */
+  readonly #matched = new MatchedCounts()
   #dispatched: number
   #waiting: { readonly position: number; readonly resolve: () => void }[] = []
 
@@ -87,6 +82,7 @@ export class Hub {
       },
       () => {
         this.#delivery.startOver()
+        this.#matched.clear()
         this.#dispatched = this.#log.head()
         this.#wake()
       },
@@ -387,9 +383,14 @@ export class Hub {
 
   async #publish(entries: readonly Entry[]): Promise<readonly Appended[]> {
     const appended = await this.#append(entries)
-    const events = appended.filter((_, index) => entries[index]?.kind === 'event')
-    const count = (wanted: Appended['outcome']): number => events.filter(({ outcome }) => outcome === wanted).length
-    this.#options.observer.eventsPublished(count('stored'), count('duplicate'))
+    let stored = 0
+    let duplicates = 0
+    for (const [index, { outcome }] of appended.entries()) {
+      if (entries[index]?.kind !== 'event') continue
+      if (outcome === 'stored') stored++
+      else if (outcome === 'duplicate') duplicates++
+    }
+    this.#options.observer.eventsPublished(stored, duplicates)
     return appended
   }
 
@@ -430,9 +431,17 @@ export class Hub {
   }
 
   #toEntry({ id, event, data, to, except, volatile }: Draft): EventEntry {
-    const entry = { kind: 'event', event, data, to, except, volatile } as const
-    if (id === undefined) return { ...entry, id: this.#options.newId() }
-    return { ...entry, id, digest: hash('sha256', JSON.stringify([event, data, to, except, volatile]), 'base64url') }
+    if (id === undefined) return { kind: 'event', id: this.#options.newId(), event, data, to, except, volatile }
+    return {
+      kind: 'event',
+      id,
+      event,
+      data,
+      to,
+      except,
+      volatile,
+      digest: hash('sha256', JSON.stringify([event, data, to, except, volatile]), 'base64url'),
+    }
   }
 
   #toPublished(entry: EventEntry, appended: Appended | undefined): Published | BridgeError {
@@ -457,20 +466,13 @@ export class Hub {
   #dispatch(stored: Stored): void {
     try {
       const matched = this.#delivery.dispatch(stored)
-      if (stored.entry.kind === 'event' || stored.entry.kind === 'revocation') this.#remember(stored.position, matched)
+      if (stored.entry.kind === 'event' || stored.entry.kind === 'revocation') this.#matched.add(stored.position, matched)
     } catch (error) {
       // Whatever it was, the entries behind it must not suffer.
       this.#options.observer.failed(error)
     }
     this.#dispatched = stored.position
     this.#wake()
-  }
-
-  #remember(position: number, matched: number): void {
-    const slot = this.#counted++ % matchedMemory
-    this.#matched.delete(this.#remembered[slot] ?? 0)
-    this.#remembered[slot] = position
-    this.#matched.set(position, matched)
   }
 
   #wake(): void {

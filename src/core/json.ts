@@ -13,8 +13,31 @@ const json = JSON as typeof JSON & {
 /** Whether a parsed value is a number whose digits a JavaScript number cannot hold. */
 export const isRawNumber = (value: unknown): boolean => json.isRawJSON(value)
 
-// Only texts with a run of digits this long, or with an exponent, can hold a number that does not survive; the slow parse is for them alone.
-const maybeLossy = /\d{16}|\d[eE]/
+/** So many digits in a row can be more than a JavaScript number holds. */
+const longRun = 16
+
+/** Only texts with an exponent, or with a run of digits that long, can hold a number that does not survive; the slow parse is for them alone. */
+function maybeLossy(text: string): boolean {
+  return /\d[eE][-+\d]/.test(text) || hasLongRun(text)
+}
+
+/** Every run that is long enough covers one of the places that are looked at. */
+function hasLongRun(text: string): boolean {
+  for (let place = longRun - 1; place < text.length; place += longRun) {
+    if (!isDigit(text, place)) continue
+    let first = place
+    while (isDigit(text, first - 1)) first--
+    let last = place
+    while (isDigit(text, last + 1)) last++
+    if (last - first + 1 >= longRun) return true
+  }
+  return false
+}
+
+function isDigit(text: string, place: number): boolean {
+  const code = text.charCodeAt(place)
+  return code >= 0x30 && code <= 0x39
+}
 
 function keepDigits(this: unknown, _key: string, value: unknown, context: { readonly source?: string }): unknown {
   if (typeof value !== 'number' || context.source === undefined || String(value) === context.source) return value
@@ -28,7 +51,7 @@ function keepDigits(this: unknown, _key: string, value: unknown, context: { read
  */
 export function parseJson(text: string): unknown {
   try {
-    return maybeLossy.test(text) ? json.parse(text, keepDigits) : JSON.parse(text)
+    return maybeLossy(text) ? json.parse(text, keepDigits) : JSON.parse(text)
   } catch (cause) {
     throw new BridgeError('invalid_json', cause instanceof Error ? cause.message : undefined, { cause })
   }
@@ -44,9 +67,25 @@ export function toPointer(path: Path): string {
 
 /**
  * The first thing in a value that would hurt whoever handles it next: nesting beyond `maxDepth`, or a key that changes a prototype when a browser merges
- * the data into an object of its own. Walks without recursion: the look-out for hostile nesting must not fall to it.
+ * the data into an object of its own.
  */
 export function findHarm(root: unknown, at: Path): FieldError | undefined {
+  return mayHarm(root, 1) ? locateHarm(root, at) : undefined
+}
+
+/** The look that is taken at every event: makes nothing, and goes no deeper than it has to. */
+function mayHarm(value: unknown, depth: number): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  if (depth > maxDepth) return true
+  if (Array.isArray(value)) return value.some((item) => mayHarm(item, depth + 1))
+  return Object.keys(value).some((key) => {
+    const item: unknown = Reflect.get(value, key)
+    return isPrototypeKey(key, item) || mayHarm(item, depth + 1)
+  })
+}
+
+/** Where it is. Walks without recursion: the look-out for hostile nesting must not fall to it. */
+function locateHarm(root: unknown, at: Path): FieldError | undefined {
   const open: { readonly value: object; readonly path: Path; readonly depth: number }[] = []
   if (typeof root === 'object' && root !== null) open.push({ value: root, path: at, depth: 1 })
   for (let next = open.pop(); next !== undefined; next = open.pop()) {

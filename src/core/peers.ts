@@ -3,7 +3,7 @@ import type { SessionInfo } from './presence.ts'
 import { endsSession, type Revocation, type TokenMarks, tokenIds } from './revocation.ts'
 import { SetIndex } from './set-index.ts'
 import { StreamIndex } from './stream-index.ts'
-import { type Except, roomStream, type Stream, sessionStream, type Target, userStream } from './target.ts'
+import type { Except, Target } from './target.ts'
 
 /** A session at another process, as far as the others have to know it. */
 export interface PeerSession extends SessionInfo {
@@ -59,16 +59,16 @@ export class Peers {
   readonly #byNode = new Map<string, Map<string, PeerRecord>>()
 
   get size(): number {
-    return this.#index.of('all').size
+    return this.#index.all.size
   }
 
   has(session: string): boolean {
-    return this.#index.of(sessionStream(session)).size > 0
+    return this.#index.sessions.of(session).size > 0
   }
 
   /** Of one node, or of all. */
   *sessions(node?: string): Iterable<PeerSession> {
-    const records = node === undefined ? this.#index.of('all') : (this.#byNode.get(node)?.values() ?? [])
+    const records = node === undefined ? this.#index.all : (this.#byNode.get(node)?.values() ?? [])
     for (const record of records) yield toSession(record)
   }
 
@@ -77,11 +77,11 @@ export class Peers {
   }
 
   ofUser(user: string): readonly PeerSession[] {
-    return [...this.#index.of(userStream(user))].map(toSession)
+    return [...this.#index.users.of(user)].map(toSession)
   }
 
   inRoom(room: string): readonly { readonly user: string }[] {
-    return [...this.#index.of(roomStream(room))].map(({ session }) => session)
+    return [...this.#index.rooms.of(room)].map(({ session }) => session)
   }
 
   countMatches(to: Target, except: Except): number {
@@ -112,7 +112,7 @@ export class Peers {
 
   /** The backend's word on a room, which holds for every session of the user; its process will say the same a little later. */
   setMembership(user: string, room: string, present: boolean): void {
-    for (const record of this.#index.of(userStream(user))) {
+    for (const record of this.#index.users.of(user)) {
       if (present) this.#enter(record, room)
       else this.#leave(record, room)
     }
@@ -120,8 +120,8 @@ export class Peers {
 
   /** Sessions that were there before a position have been ended; their processes will say the same a little later. Returns their ids. */
   end(member: Member, position: number): readonly string[] {
-    const stream = 'user' in member ? userStream(member.user) : sessionStream(member.session)
-    const ended = [...this.#index.of(stream)].filter(({ session }) => session.attachedAt < position)
+    const named = 'user' in member ? this.#index.users.of(member.user) : this.#index.sessions.of(member.session)
+    const ended = [...named].filter(({ session }) => session.attachedAt < position)
     return this.#end(ended)
   }
 
@@ -134,13 +134,13 @@ export class Peers {
 
   /** A session is connected here now: what is known of it elsewhere is older. */
   supersede(session: string): void {
-    for (const record of [...this.#index.of(sessionStream(session))]) this.#remove(record)
+    for (const record of [...this.#index.sessions.of(session)]) this.#remove(record)
   }
 
   #nearRevocation({ jti, sid, user }: Revocation): ReadonlySet<PeerRecord> {
     const [key] = tokenIds({ jti, sid })
     if (key !== undefined) return this.#byTokenId.of(key)
-    return this.#index.of(user === undefined ? 'all' : userStream(user))
+    return user === undefined ? this.#index.all : this.#index.users.of(user)
   }
 
   #end(records: readonly PeerRecord[]): readonly string[] {
@@ -180,7 +180,7 @@ export class Peers {
   }
 
   #open(node: string, session: PeerSession): void {
-    for (const other of [...this.#index.of(sessionStream(session.session))]) {
+    for (const other of [...this.#index.sessions.of(session.session)]) {
       // Both of its processes know the same rule, so the older connection is about to be closed.
       if (other.node !== node && !isNewer(session, other.session)) return
       this.#remove(other)
@@ -188,18 +188,18 @@ export class Peers {
     // The rooms are kept once, in the set.
     const record: PeerRecord = { node, session: { ...session, rooms: [] }, rooms: new Set(session.rooms), confirmed: true }
     this.#byNode.get(node)?.set(session.session, record)
-    for (const stream of streamsOf(record)) this.#index.put(stream, record)
+    this.#index.put(record, placeOf(record))
     for (const key of tokenIds(session.token)) this.#byTokenId.put(key, record)
   }
 
   #enter(record: PeerRecord, room: string): void {
     record.rooms.add(room)
-    this.#index.put(roomStream(room), record)
+    this.#index.rooms.put(room, record)
   }
 
   #leave(record: PeerRecord, room: string): void {
     record.rooms.delete(room)
-    this.#index.drop(roomStream(room), record)
+    this.#index.rooms.drop(room, record)
   }
 
   #close(record: PeerRecord | undefined, closed: string[]): void {
@@ -209,7 +209,7 @@ export class Peers {
   }
 
   #remove(record: PeerRecord): void {
-    for (const stream of streamsOf(record)) this.#index.drop(stream, record)
+    this.#index.drop(record, placeOf(record))
     for (const key of tokenIds(record.session.token)) this.#byTokenId.drop(key, record)
     this.#byNode.get(record.node)?.delete(record.session.session)
   }
@@ -224,6 +224,6 @@ function toSession({ session, rooms }: PeerRecord): PeerSession {
   return { ...session, rooms: [...rooms] }
 }
 
-function streamsOf({ session, rooms }: PeerRecord): readonly Stream[] {
-  return ['all', userStream(session.user), sessionStream(session.session), ...[...rooms].map(roomStream)]
+function placeOf({ session: { user, session }, rooms }: PeerRecord) {
+  return { user, session, rooms }
 }

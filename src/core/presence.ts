@@ -3,7 +3,7 @@ import { type Revocation, tokenIds } from './revocation.ts'
 import type { Session } from './session.ts'
 import { SetIndex } from './set-index.ts'
 import { StreamIndex } from './stream-index.ts'
-import { type Except, roomStream, type Stream, sessionStream, type Target, userStream } from './target.ts'
+import type { Except, Target } from './target.ts'
 
 /** What can be told about a session. Times in milliseconds since 1970. */
 export interface SessionInfo {
@@ -40,13 +40,13 @@ export class Presence {
   }
 
   add(session: Session): void {
-    for (const stream of this.#streamsOf(session)) this.#index.put(stream, session)
+    this.#index.put(session, placeOf(session))
     for (const key of tokenIds(session.identity)) this.#byTokenId.put(key, session)
     this.#observer?.opened(session)
   }
 
   remove(session: Session): void {
-    for (const stream of this.#streamsOf(session)) this.#index.drop(stream, session)
+    this.#index.drop(session, placeOf(session))
     for (const key of tokenIds(session.identity)) this.#byTokenId.drop(key, session)
     this.#observer?.closed(session)
   }
@@ -59,25 +59,25 @@ export class Presence {
   }
 
   enterRoom(session: Session, room: string): void {
-    this.#index.put(roomStream(room), session)
+    this.#index.rooms.put(room, session)
     this.#observer?.roomChanged(session, room, true)
   }
 
   leaveRoom(session: Session, room: string): void {
-    this.#index.drop(roomStream(room), session)
+    this.#index.rooms.drop(room, session)
     this.#observer?.roomChanged(session, room, false)
   }
 
   all(): ReadonlySet<Session> {
-    return this.#index.of('all')
+    return this.#index.all
   }
 
   byId(session: string): Session | undefined {
-    return this.#index.of(sessionStream(session)).values().next().value
+    return this.#index.sessions.of(session).values().next().value
   }
 
   ofUser(user: string): ReadonlySet<Session> {
-    return this.#index.of(userStream(user))
+    return this.#index.users.of(user)
   }
 
   /** At least those that a revocation names. */
@@ -88,17 +88,17 @@ export class Presence {
   }
 
   inRoom(room: string): ReadonlySet<Session> {
-    return this.#index.of(roomStream(room))
+    return this.#index.rooms.of(room)
   }
 
   /** Calls back once for each session that the target names and the exception does not. */
   forEachMatch(to: Target, except: Except, visit: (session: Session) => void): void {
     this.#index.forEachMatch(to, except, visit)
   }
+}
 
-  #streamsOf(session: Session): readonly Stream[] {
-    return ['all', userStream(session.identity.user), sessionStream(session.id), ...[...session.rooms.keys()].map(roomStream)]
-  }
+function placeOf({ id, identity, rooms }: Session) {
+  return { user: identity.user, session: id, rooms: rooms.keys() }
 }
 
 export function toSessionInfo(session: Session): SessionInfo {

@@ -88,3 +88,26 @@ test('an event that cannot be stored is not accepted', async () => {
   expect(Number(headers.get('retry-after'))).toBeGreaterThan(0)
   expect((await ingress.call('GET', '/readyz')).json).toMatchObject({ status: 'failing', failing: [{ name: 'log' }] })
 })
+
+test('a number that JavaScript cannot hold keeps its digits, wherever in the body it stands', async () => {
+  await using ingress = await startIngress()
+  for (const number of ['9007199254740993', '1e400', '1E+400']) {
+    for (let pad = 0; pad < 32; pad++) {
+      const data = `["${'x'.repeat(pad)}",${number}]`
+      await ingress.call('POST', '/v1/events', { body: `{"event":"a","data":${data},"to":{"users":["${number} ${pad}"]}}` })
+      const history = await ingress.call('GET', `/v1/users/${encodeURIComponent(`${number} ${pad}`)}/events`)
+      expect(history.text).toContain(data)
+    }
+  }
+})
+
+test('who repeats an event hears how many sessions it matched, each event of a batch its own number', async () => {
+  await using ingress = await startIngress()
+  for (let user = 1; user <= 3; user++) for (let session = 0; session < user; session++) ingress.attach(String(user))
+  const events = [3, 1, 4, 2].map((user) => ({ id: `for-${user}`, event: 'a', to: { users: [user] } }))
+  const matched = async () => (await ingress.call('POST', '/v1/events/batch', { body: { events } })).json.results
+  const counts = [{ matched: 3 }, { matched: 1 }, { matched: 0 }, { matched: 2 }]
+  expect(await matched()).toMatchObject(counts)
+  for (let user = 1; user <= 4; user++) ingress.attach(String(user))
+  expect(await matched()).toMatchObject(counts.map((count) => ({ ...count, duplicate: true })))
+})
