@@ -5,6 +5,12 @@ import { BridgeError } from './errors.ts'
 /** How long requests that are being answered may take when the bridge stops. */
 const requestGraceMs = 5000
 
+/**
+ * Connections that the system makes before they are taken; it allows 4096 by itself. All clients come back at once after a restart, and one for whom there is
+ * no room tries again after 1, 3, 7, 15 s.
+ */
+const backlog = 4096
+
 interface Address {
   readonly host: string
   readonly port: number
@@ -16,7 +22,7 @@ export async function listen(server: TcpServer, name: string, { host, port }: Ad
     server.once('error', (cause: NodeJS.ErrnoException) =>
       reject(new BridgeError('listen_failed', `the ${name} listener cannot open ${host}:${port} (${listenProblem(cause, name)}`, { cause })),
     )
-    server.listen(port, host, resolve)
+    server.listen(port, host, backlog, resolve)
   })
 }
 
