@@ -126,6 +126,8 @@ export class Gateway {
       wsEngine: LimitedWebSocketServer,
       parser: { Encoder, Decoder: GuardedDecoder },
     })
+    // Each socket would be put into a room of its own, which is memory for every session; rooms are the hub's, nothing is sent by those of Socket.IO.
+    Object.assign(this.#io.of('/').adapter, { addAll: () => undefined })
     const { idPrefix } = options
     if (idPrefix !== undefined) {
       // A connection that a proxy keeps may carry a request of another session next, which belongs elsewhere.

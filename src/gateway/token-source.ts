@@ -69,13 +69,26 @@ export function forgetToken({ handshake, request }: Pick<Socket, 'handshake' | '
   forgetRequest(request)
 }
 
+/** The same for all sessions that have begun: what each was told of its own is memory that nobody looks at. */
+const noHandshake: Handshake = Object.freeze({
+  headers: {},
+  query: {},
+  auth: {},
+  url: '',
+  time: '',
+  address: '',
+  issued: 0,
+  secure: false,
+  xdomain: false,
+})
+
 /**
  * Removes the rest when the session has begun: a request of Node and its headers are kilobytes, which Socket.IO and Engine.IO (6.6) would keep as long as the
  * session and have no more use for.
  */
 export function forgetHandshake(socket: Pick<Socket, 'handshake' | 'conn' | 'data'>): void {
   socket.data = undefined
-  socket.handshake.headers = {}
+  Object.assign(socket, { handshake: noHandshake })
   Object.assign(socket.conn, { request: undefined })
 }
 
