@@ -6,7 +6,7 @@ import type { KeySource } from './key-source.ts'
 import type { VerifyKey } from './keys.ts'
 
 export interface FetchTiming {
-  /** From one fetch that went well to the next. */
+  /** From one fetch that went well to the next, at most: less when the issuer says that its keys hold for less. */
   readonly refreshMs: number
   /** After the first failure; doubled with each that follows. */
   readonly retryMs: number
@@ -37,6 +37,8 @@ export class RemoteKeys implements KeySource {
   #fetchedAt: number | undefined
   #failure: string | undefined
   #failures = 0
+  /** What the issuer has said with the last ones. */
+  #maxAgeMs: number | undefined
   /** When the last fetch began, whatever became of it. */
   #triedAt = Number.NEGATIVE_INFINITY
   #inFlight: Promise<void> | undefined
@@ -94,8 +96,10 @@ export class RemoteKeys implements KeySource {
   #schedule(): void {
     clearTimeout(this.#timer)
     if (!this.#started) return
-    const { refreshMs, retryMs, maxRetryMs } = this.#options
-    const delay = this.#failures === 0 ? refreshMs : Math.min(retryMs * 2 ** (this.#failures - 1), maxRetryMs)
+    const { refreshMs, retryMs, maxRetryMs, coolDownMs } = this.#options
+    // No oftener than strangers may make it, whatever it says.
+    const holdMs = Math.min(refreshMs, Math.max(this.#maxAgeMs ?? refreshMs, coolDownMs))
+    const delay = this.#failures === 0 ? holdMs : Math.min(retryMs * 2 ** (this.#failures - 1), maxRetryMs)
     this.#timer = setTimeout(() => void this.#fetch(), delay)
     this.#timer.unref()
   }
@@ -104,8 +108,9 @@ export class RemoteKeys implements KeySource {
     const { now, onFailure, timeoutMs } = this.#options
     this.#triedAt = now()
     try {
-      const keys = await this.#read(AbortSignal.any([AbortSignal.timeout(timeoutMs), this.#closing.signal]))
+      const { keys, maxAgeMs } = await this.#read(AbortSignal.any([AbortSignal.timeout(timeoutMs), this.#closing.signal]))
       this.#keys = keys
+      this.#maxAgeMs = maxAgeMs
       this.#fetchedAt = now()
       this.#failures = 0
       this.#failure = undefined
@@ -119,11 +124,12 @@ export class RemoteKeys implements KeySource {
     }
   }
 
-  async #read(signal: AbortSignal): Promise<readonly VerifyKey[]> {
+  async #read(signal: AbortSignal): Promise<{ readonly keys: readonly VerifyKey[]; readonly maxAgeMs: number | undefined }> {
     const { origin, fetch } = this.#options
-    const text = await fetchJson(fetch, this.#address, signal)
+    const first = await fetchJson(fetch, this.#address, signal)
     // Discovery is asked each time: an issuer may move its keys.
-    return parseJwks(origin.kind === 'jwks' ? text : await fetchJson(fetch, parseDiscovery(text, origin.issuer), signal), { secrets: false })
+    const { text, maxAgeMs } = origin.kind === 'jwks' ? first : await fetchJson(fetch, parseDiscovery(first.text, origin.issuer), signal)
+    return { keys: parseJwks(text, { secrets: false }), maxAgeMs }
   }
 
   #describe(error: unknown): BridgeError {

@@ -1,5 +1,5 @@
-import { createServer, IncomingMessage, type Server, ServerResponse } from 'node:http'
-import type { Express } from 'express'
+import type { Server } from 'node:http'
+import type { Socket } from 'node:net'
 
 export interface ServerTimeouts {
   /** For the headers of a request. Node looks every 30 seconds. */
@@ -19,15 +19,16 @@ export function setTimeouts(server: Server, { headersMs = 10_000, idleMs = 60_00
   server.keepAliveTimeout = keepAliveMs
 }
 
-/**
- * A server whose requests and answers have the prototypes of the application from the start. Express would give them to each one after it was made, which costs more than its
- * routing: the engine has to forget all that it knows of an object's shape.
- */
-export function createAppServer(app: Express): Server {
-  class AppRequest extends IncomingMessage {}
-  class AppResponse extends ServerResponse {}
-  Object.setPrototypeOf(AppRequest.prototype, app.request)
-  Object.setPrototypeOf(AppResponse.prototype, app.response)
-  Object.assign(app, { request: AppRequest.prototype, response: AppResponse.prototype })
-  return createServer({ IncomingMessage: AppRequest, ServerResponse: AppResponse }, app)
+/** A client that does not wait for answers (HTTP/1.1 allows it) has so many calls under way on one connection; one more ends it. */
+const maxUnanswered = 1000
+
+/** Node begins each call that it reads, and stops reading only for answers that are not taken: each one under way would hold memory, without limit. */
+export function limitUnanswered(server: Server): void {
+  const unanswered = new WeakMap<Socket, number>()
+  server.prependListener('request', ({ socket }, response) => {
+    const count = (unanswered.get(socket) ?? 0) + 1
+    unanswered.set(socket, count)
+    response.once('close', () => unanswered.set(socket, (unanswered.get(socket) ?? 1) - 1))
+    if (count > maxUnanswered) socket.destroy()
+  })
 }

@@ -1,4 +1,5 @@
 import { createHash, generateKeyPairSync } from 'node:crypto'
+import type { RequestListener } from 'node:http'
 import { gzipSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
 import type { IssuerOptions } from '../../src/auth/issuer.ts'
@@ -128,6 +129,51 @@ describe('rotation', () => {
     verify.close()
     expect(await verify.judge(known.sign())).toBe('token_signature')
     expect(await verify.judge(later.sign())).toEqual(accepted)
+  })
+
+  test('another key under the name of an old one is fetched when a token shows it, and forged ones make for no more than one fetch', async () => {
+    await using server = await startIssuer(known)
+    const { judge, clock } = verifierOf(server)
+    const forged = createKey('known')
+    expect(await judge(known.sign())).toEqual(accepted)
+    const reused = createKey('known')
+    server.publish(reused)
+    // Its moment may lie behind the last fetch: to be tried again.
+    expect(await judge(reused.sign({ iat: clock.seconds }))).toBe('unavailable')
+    expect(server.requests).toHaveLength(1)
+    clock.seconds += 30
+    expect(await judge(reused.sign({ iat: clock.seconds }))).toEqual(accepted)
+    expect(await judge(known.sign())).toBe('token_signature')
+    expect(server.requests).toHaveLength(2)
+    clock.seconds += 30
+    const flood = await Promise.all(Array.from({ length: 200 }, () => judge(forged.sign())))
+    expect(new Set(flood)).toEqual(new Set(['token_signature']))
+    expect(server.requests).toHaveLength(3)
+  })
+
+  test('an issuer may say that its keys hold for less time, down to a limit, and never for more', async () => {
+    const saying = (cacheControl: string): RequestListener => {
+      const answer = json({ keys: [known.jwk] })
+      return (request, response) => {
+        response.setHeader('cache-control', cacheControl)
+        answer(request, response)
+      }
+    }
+    await using less = await startIssuer(known)
+    await using limited = await startIssuer(known)
+    await using more = await startIssuer(known)
+    less.answer = saying('public, Max-Age=0, must-revalidate')
+    limited.answer = saying('no-store')
+    more.answer = saying('max-age=31536000')
+    const verifiers = [
+      verifierOf(less, { timing: { refreshMs: 600_000, coolDownMs: 1 } }),
+      verifierOf(limited, { timing: { refreshMs: 600_000, coolDownMs: 300_000 } }),
+      verifierOf(more, { timing: { refreshMs: 1, coolDownMs: 1 } }),
+    ]
+    for (const verify of verifiers) verify.start()
+    await Promise.all([less.asked(5), limited.asked(1), more.asked(5)])
+    for (const verify of verifiers) verify.close()
+    expect(limited.requests).toHaveLength(1)
   })
 })
 

@@ -136,11 +136,11 @@ test('the usual spellings of JSON are taken, and parameters leave nothing behind
 })
 
 test('a body that trickles in is ended', async () => {
-  await using ingress = await startIngress({ bodyTimeoutMs: 150, lingerMs: 100 })
+  await using ingress = await startIngress({ bodyTimeoutMs: 2000, lingerMs: 100 })
   const raw = await ingress.raw()
   raw.socket.write(head('POST', '/v1/events', { ...json, 'content-length': good.length }))
   let at = 0
-  const trickle = setInterval(() => raw.socket.write(good[at++] ?? ''), 40)
+  const trickle = setInterval(() => raw.socket.write(good[at++] ?? ''), 200)
   await raw.closed
   clearInterval(trickle)
   expect(raw.received()).toMatch(/^HTTP\/1\.1 408 .*connection: close.*"code":"request_timeout"/is)

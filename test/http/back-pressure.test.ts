@@ -84,3 +84,33 @@ test('a client that never reads its answers is cut off', async () => {
   await expect.poll(() => new Promise((resolve) => ingress.server.getConnections((_, count) => resolve(count))), { timeout: 10_000 }).toBe(0)
   raw.socket.destroy()
 })
+
+const publishing = (() => {
+  const body = '{"event":"n","to":{"users":[1]}}'
+  return `${head('POST', '/v1/events', { 'content-type': 'application/json', 'content-length': body.length })}${body}`
+})()
+
+test('calls that are made on one connection without waiting are all answered, in order', async () => {
+  await using ingress = await startIngress()
+  const raw = await ingress.raw()
+  raw.socket.write(publishing.repeat(500) + head('GET', '/livez'))
+  await raw.until(/"status":"ok"/)
+  expect(raw.received().match(/HTTP\/1\.1 202 /g)).toHaveLength(500)
+  raw.socket.destroy()
+})
+
+test('a client that calls and calls, and waits for no answer, is cut off', { timeout: 60_000 }, async () => {
+  await using ingress = await startIngress()
+  const raw = await ingress.raw()
+  raw.socket.pause()
+  const most = 200_000
+  let asked = 0
+  for (; asked < most && !raw.socket.destroyed; asked += 500) {
+    if (!raw.socket.write(publishing.repeat(500))) {
+      await Promise.race([raw.closed, new Promise((resolve) => raw.socket.once('drain', resolve))])
+    }
+  }
+  expect(asked).toBeLessThan(most)
+  await raw.closed
+  await expect.poll(() => new Promise((resolve) => ingress.server.getConnections((_, count) => resolve(count)))).toBe(0)
+})

@@ -169,7 +169,7 @@ test('a node that drains refuses further lines and ends the stream', async () =>
 })
 
 test('a stream in which nothing moves is ended with a word', async () => {
-  await using ingress = await startIngress({ streamIdleMs: 100, lingerMs: 50 })
+  await using ingress = await startIngress({ streamIdleMs: 3000, lingerMs: 50 })
   const { stream, next } = openStream(ingress)
   const closed = new Promise((resolve) => stream.on('close', resolve))
   stream.write(`${line(1)}\n`)

@@ -117,7 +117,7 @@ test('every documented answer is given, as it is documented', { timeout: 60_000 
   const revocations = { method: 'post', path: '/v1/revocations' } as const
   {
     await using ingress = await startIngress({
-      bodyTimeoutMs: 300,
+      bodyTimeoutMs: 3000,
       maxEventBytes: 5000,
       maxBatchBytes: 5000,
       signingKeys: [{ name: 'signer', scopes: ['publish', 'admin'], secret: signingSecret }],

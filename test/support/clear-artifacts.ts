@@ -7,5 +7,5 @@ const artifacts = fileURLToPath(new URL('../../test-artifacts', import.meta.url)
 /** What lies there afterwards is of this run. */
 export function setup(): void {
   rmSync(artifacts, { recursive: true, force: true })
-  mkdirSync(artifacts)
+  mkdirSync(artifacts, { recursive: true })
 }

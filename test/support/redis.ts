@@ -139,8 +139,21 @@ export async function sharedRedis(): Promise<{ readonly url: string; close(): Pr
   return url === undefined ? startRedis() : { url, close: async () => undefined }
 }
 
+export interface SentinelSetup {
+  /** How many of them must find the master gone. */
+  readonly quorum?: number
+  /** As whom it speaks to the Redis servers. */
+  readonly login?: { readonly user: string; readonly password: string }
+}
+
+export interface Sentinel {
+  readonly port: number
+  command(...words: readonly string[]): Promise<unknown>
+  close(): Promise<void>
+}
+
 /** A sentinel that watches a master under the name `mymaster`, and takes over fast. */
-export async function startSentinel(master: TestRedis): Promise<{ readonly port: number; close(): Promise<void> }> {
+export async function startSentinel(master: { readonly port: number }, { quorum = 1, login }: SentinelSetup = {}): Promise<Sentinel> {
   const [port = 0] = await freePorts(1)
   const directory = await mkdtemp(join(tmpdir(), 'sidecast-sentinel-'))
   const file = join(directory, 'sentinel.conf')
@@ -148,9 +161,10 @@ export async function startSentinel(master: TestRedis): Promise<{ readonly port:
     `port ${port}`,
     'bind 127.0.0.1',
     `dir ${directory}`,
-    `sentinel monitor mymaster 127.0.0.1 ${master.port} 1`,
+    `sentinel monitor mymaster 127.0.0.1 ${master.port} ${quorum}`,
     'sentinel down-after-milliseconds mymaster 500',
     'sentinel failover-timeout mymaster 3000',
+    ...(login === undefined ? [] : [`sentinel auth-user mymaster ${login.user}`, `sentinel auth-pass mymaster ${login.password}`]),
   ]
   await writeFile(file, lines.join('\n'))
   const child = launch([file, '--sentinel'])
@@ -164,12 +178,25 @@ export async function startSentinel(master: TestRedis): Promise<{ readonly port:
   }
   return {
     port,
+    command: (...words) => command({ port, ca: undefined }, words),
     close: async () => {
       const gone = once(child, 'exit')
       child.kill('SIGKILL')
       await gone
       await rm(directory, { recursive: true, force: true })
     },
+  }
+}
+
+/** Resolves when each of these sentinels knows the others. */
+export async function acquainted(sentinels: readonly Sentinel[]): Promise<void> {
+  for (const sentinel of sentinels) {
+    for (let tries = 0; ; tries++) {
+      const others = await sentinel.command('SENTINEL', 'sentinels', 'mymaster')
+      if (Array.isArray(others) && others.length === sentinels.length - 1) break
+      if (tries === 500) throw new Error('the sentinels did not find each other')
+      await setTimeout(20)
+    }
   }
 }
 

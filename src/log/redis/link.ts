@@ -1,7 +1,8 @@
 import { BridgeError } from '../../errors.ts'
-import { Connection, toList, toText } from './connection.ts'
+import { Connection } from './connection.ts'
 import { formatAddress, type RedisAddress, type RedisEndpoint } from './endpoint.ts'
-import { explain, Refused } from './failure.ts'
+import { Refused } from './failure.ts'
+import { Sentinels } from './sentinels.ts'
 import { readServer, type Server } from './server.ts'
 
 export interface LinkOptions {
@@ -12,6 +13,8 @@ export interface LinkOptions {
 }
 
 const maxRedirections = 5
+/** How often the sentinels are asked whether it is still the master. */
+const askMs = 1000
 
 /** Two connections to the same process: one that commands, and one that waits for what comes. When one ends, both do. */
 export class Link {
@@ -19,11 +22,26 @@ export class Link {
   readonly address: RedisAddress
   readonly commands: Connection
   readonly follower: Connection
+  readonly #sentinels: Sentinels | undefined
+  #asking: NodeJS.Timeout | undefined
   #failure: Error | undefined
 
   /** `probe`: a key; the server must be the one that keeps it. @throws Refused, BridgeError, or the error of the network */
   static async open(options: LinkOptions, probe: string): Promise<Link> {
-    let address = await findMaster(options)
+    const { endpoint, timeoutMs, ca } = options
+    const sentinels = Sentinels.of(endpoint, { timeoutMs, ...(ca !== undefined && { ca }) })
+    try {
+      return await Link.#find(options, probe, sentinels)
+    } catch (error) {
+      sentinels?.close()
+      throw error
+    }
+  }
+
+  static async #find(options: LinkOptions, probe: string, sentinels: Sentinels | undefined): Promise<Link> {
+    const [only] = options.endpoint.servers
+    let address = (await sentinels?.findMaster()) ?? only
+    if (address === undefined) throw new BridgeError('internal', 'the address of Redis is missing')
     for (let tries = 0; ; tries++) {
       const commands = await connect(address, options)
       try {
@@ -31,7 +49,7 @@ export class Link {
         const server = await readServer(commands)
         if (server.role !== 'master') throw new Refused(`READONLY its role is ${server.role}`)
         const elsewhere = await redirection(commands, probe)
-        if (elsewhere === undefined) return await Link.#complete(commands, server, options)
+        if (elsewhere === undefined) return await Link.#complete(commands, server, options, sentinels)
         if (tries === maxRedirections) throw new Refused(`MOVED in circles, last to ${formatAddress(elsewhere)}`)
         address = elsewhere.host === '' ? { ...elsewhere, host: address.host } : elsewhere
         commands.end(new Error('the keys are elsewhere'))
@@ -42,24 +60,26 @@ export class Link {
     }
   }
 
-  static async #complete(commands: Connection, server: Server, options: LinkOptions): Promise<Link> {
+  static async #complete(commands: Connection, server: Server, options: LinkOptions, sentinels: Sentinels | undefined): Promise<Link> {
     const follower = await connect(commands.address, options)
     try {
       const { runId } = await readServer(follower)
       if (runId !== server.runId) throw new Error('the two connections lead to two servers')
-      return new Link(server, commands, follower)
+      return new Link(server, commands, follower, sentinels)
     } catch (error) {
       follower.end(new Error('the connection is not used'))
       throw error
     }
   }
 
-  private constructor(server: Server, commands: Connection, follower: Connection) {
+  private constructor(server: Server, commands: Connection, follower: Connection, sentinels: Sentinels | undefined) {
+    this.#sentinels = sentinels
     this.server = server
     this.address = commands.address
     this.commands = commands
     this.follower = follower
     for (const connection of [commands, follower]) connection.onEnd((error) => this.end(error))
+    if (sentinels !== undefined && this.#failure === undefined) this.#askSoon(sentinels)
   }
 
   /** Why it is over. */
@@ -70,8 +90,20 @@ export class Link {
   end(error: Error): void {
     if (this.#failure !== undefined) return
     this.#failure = error
+    clearTimeout(this.#asking)
+    this.#sentinels?.close()
     this.commands.end(error)
     this.follower.end(error)
+  }
+
+  /** One that was replaced while it lives, cut off from the sentinels, says nothing about it. */
+  #askSoon(sentinels: Sentinels): void {
+    this.#asking = setTimeout(async () => {
+      const master = await sentinels.agreedMaster()
+      if (this.#failure !== undefined) return
+      if (master === undefined || formatAddress(master) === formatAddress(this.address)) this.#askSoon(sentinels)
+      else this.end(new Error(`the sentinels name another master, ${formatAddress(master)}`))
+    }, askMs).unref()
   }
 }
 
@@ -96,42 +128,5 @@ async function redirection(connection: Connection, probe: string): Promise<Redis
     const [, host, port] = (error instanceof Refused && /^MOVED \d+ (.*):(\d+)$/.exec(error.message)) || []
     if (host === undefined) throw error
     return { host, port: Number(port) }
-  }
-}
-
-async function findMaster(options: LinkOptions): Promise<RedisAddress> {
-  const { servers, master } = options.endpoint
-  const [only] = servers
-  if (master === undefined && only !== undefined) return only
-  const reasons: string[] = []
-  for (const sentinel of servers) {
-    try {
-      const address = await askSentinel(sentinel, master ?? '', options)
-      if (address !== undefined) return address
-      reasons.push(`the sentinel ${formatAddress(sentinel)} knows no master ${master}`)
-    } catch (error) {
-      reasons.push(explain(error, formatAddress(sentinel)).reason)
-    }
-  }
-  throw new BridgeError('log_unavailable', `no sentinel names the master: ${reasons.join('; ')}`)
-}
-
-async function askSentinel(sentinel: RedisAddress, master: string, options: LinkOptions): Promise<RedisAddress | undefined> {
-  const { username: _, password: __, ...anonymous } = options.endpoint
-  const ask = async (endpoint: RedisEndpoint): Promise<RedisAddress | undefined> => {
-    const connection = await connect(sentinel, { ...options, endpoint: { ...endpoint, database: 0 } })
-    try {
-      const [host, port] = toList(await connection.call(['SENTINEL', 'get-master-addr-by-name', master])).map(toText)
-      return host === undefined ? undefined : { host, port: Number(port) }
-    } finally {
-      connection.end(new Error('the sentinel has answered'))
-    }
-  }
-  try {
-    return await ask(anonymous)
-  } catch (error) {
-    // Sentinels have users of their own, mostly none.
-    if (!(error instanceof Refused) || !/^NOAUTH|^NOPERM/.test(error.message)) throw error
-    return ask(options.endpoint)
   }
 }
