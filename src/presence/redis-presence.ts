@@ -1,6 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { PeerLink, PeerListener, PresenceChange } from '../core/peers.ts'
-import { type Message, readMessages } from './message.ts'
+import { BridgeError } from '../errors.ts'
+import { type Heard, type Message, readMessages, writeMessage } from './message.ts'
 
 /** How often a node says that it is there, and how long it may be silent. */
 const beatMs = 1000
@@ -45,6 +46,8 @@ interface Peer {
   heardAt: number
   /** The number of its last message. */
   number: number
+  /** Of a later version that is not understood here. */
+  readonly unreadable: boolean
 }
 
 /**
@@ -137,11 +140,12 @@ export class RedisPresence implements PeerLink {
     }
   }
 
-  #take(message: Message): void {
+  #take(message: Heard): void {
     const { node, number } = message
     const known = this.#peers.get(node)
-    if (known !== undefined && number !== known.number + 1) this.#ask()
-    this.#peers.set(node, { heardAt: performance.now(), number })
+    const unreadable = message.kind === 'unreadable'
+    if (known !== undefined && number !== known.number + 1 && !unreadable) this.#ask()
+    this.#peers.set(node, { heardAt: performance.now(), number, unreadable })
     switch (message.kind) {
       case 'changes':
         this.#listener?.changed(node, message.changes)
@@ -156,8 +160,16 @@ export class RedisPresence implements PeerLink {
         this.#forget(node)
         return
       case 'beat':
+      case 'other':
         // One that nothing is known of has spoken before this node was there.
         if (known === undefined) this.#ask()
+        return
+      case 'unreadable':
+        if (known?.unreadable) return
+        this.#listener?.gone(node)
+        this.#options.onFailure(
+          new BridgeError('internal', `node ${node} is of a later version that this one does not understand: its sessions are not counted here`),
+        )
         return
       default:
         message satisfies never
@@ -207,7 +219,7 @@ export class RedisPresence implements PeerLink {
     try {
       // By the clock of Redis, which has made the ids.
       const oldest = Math.max(0, Number(this.#cursor.split('-')[0]) - keepMs)
-      await line.commands.call(['XADD', this.#options.key, 'MINID', '~', String(oldest), '*', 'm', JSON.stringify(message)])
+      await line.commands.call(['XADD', this.#options.key, 'MINID', '~', String(oldest), '*', 'm', writeMessage(message)])
     } catch (error) {
       line.end(error instanceof Error ? error : new Error(String(error)))
       throw error

@@ -21,6 +21,8 @@ afterEach(async () => {
 interface TestNode {
   readonly presence: RedisPresence
   readonly peers: Peers
+  /** What its operator was told. */
+  readonly failures: readonly string[]
   connect(session: string, ...rooms: readonly string[]): void
   disconnect(session: string): void
   /** Ends its connections to Redis as a broken network does, and every attempt, until it is called with `false`. */
@@ -32,6 +34,7 @@ function startNode(name: string): TestNode {
   const peers = new Peers()
   const own = new Map<string, PeerSession>()
   const links = new Set<Link>()
+  const failures: string[] = []
   let away = false
   const presence = new RedisPresence({
     key,
@@ -43,12 +46,13 @@ function startNode(name: string): TestNode {
       links.add(link)
       return link
     },
-    onFailure: () => undefined,
+    onFailure: (error) => failures.push(String(error)),
   })
   const known = (): readonly string[] => [...peers.sessions()].map(({ session, rooms }) => [session, ...rooms].join(' ')).toSorted()
   const node: TestNode = {
     presence,
     peers,
+    failures,
     connect(session, ...rooms) {
       const opened = {
         session,
@@ -157,4 +161,53 @@ test('what is too old to be of use goes, and what is nobody’s message is passe
   one.connect('b')
   await two.knows('a', 'b')
   while (Number(await redis.command('XLEN', key)) > 200) await setTimeout(20)
+})
+
+test('of a node of a later version what is understood counts, and the rest is passed over', async () => {
+  const one = startNode('one')
+  one.connect('a')
+  const two = startNode('two')
+  await two.knows('a')
+  const tell = (message: object) => redis.command('XADD', key, '*', 'm', JSON.stringify({ version: 7, readableFrom: 1, node: 'later', ...message }))
+  const session = {
+    session: 'b',
+    user: '7',
+    token: {},
+    connectedAt: 1,
+    transport: 'webtransport',
+    rooms: ['hall'],
+    expiresAt: null,
+    attachedAt: 0,
+    mood: 'good',
+  }
+  await tell({
+    number: 1,
+    kind: 'changes',
+    changes: [{ kind: 'all-begin' }, { kind: 'mood', session: 'b' }, { kind: 'opened', session, why: 'new' }, { kind: 'all-end' }],
+  })
+  await tell({ number: 2, kind: 'weather', forecast: 'rain' })
+  await two.knows('a', 'b hall')
+  await tell({ number: 3, kind: 'changes', changes: [{ kind: 'rooms', session: 'b', entered: ['yard'], left: [] }] })
+  await two.knows('a', 'b hall yard')
+  await tell({ number: 4, kind: 'bye' })
+  await two.knows('a')
+  expect(two.failures).toEqual([])
+})
+
+test('a node whose messages would be misunderstood is not counted, and the operator is told once', async () => {
+  const one = startNode('one')
+  const two = startNode('two')
+  one.connect('a')
+  await two.knows('a')
+  const tell = (readableFrom: number, message: object) =>
+    redis.command('XADD', key, '*', 'm', JSON.stringify({ version: 7, readableFrom, node: 'later', ...message }))
+  const session = { session: 'b', user: '7', token: {}, connectedAt: 1, transport: 'websocket', rooms: [], expiresAt: null, attachedAt: 0 }
+  await tell(1, { number: 1, kind: 'changes', changes: [{ kind: 'opened', session }] })
+  await two.knows('a', 'b')
+  await tell(7, { number: 2, kind: 'changes', changes: [{ kind: 'opened', session: { ...session, session: 'c' } }] })
+  await tell(7, { number: 3, kind: 'beat' })
+  await two.knows('a')
+  one.connect('d')
+  await two.knows('a', 'd')
+  expect(two.failures).toEqual([expect.stringContaining('node later is of a later version')])
 })
