@@ -10,8 +10,9 @@ export interface HealthOptions {
 }
 
 export function healthRoutes({ liveness, readiness, startup }: HealthOptions): readonly Route[] {
-  const show = (checks: Checks) => (_request: IngressRequest, response: IngressResponse) => {
-    const all = checks()
+  const show = (checks: Checks) => (request: IngressRequest, response: IngressResponse) => {
+    const excluded = [request.query.exclude].flat()
+    const all = checks().filter(({ name }) => !excluded.includes(name))
     const failing = all.filter(({ failure }) => failure !== undefined)
     if (failing.length === 0) response.json({ status: 'ok', checks: all.map(({ name }) => name) })
     else response.status(503).set('Retry-After', '2').json({ status: 'failing', failing })

@@ -1,9 +1,9 @@
 import type { PresenceChange } from '../core/peers.ts'
 
 /** Of what is written here. One that only adds kinds of messages, kinds of changes or fields is the next; all of those may be passed over. */
-export const version = 1
+const version = 1
 /** The oldest version that takes what is written here for what it means. */
-export const readableFrom = 1
+const readableFrom = 1
 
 /** What one node writes into the stream. `number` grows by one with each. */
 export type Message = { readonly node: string; readonly number: number } & (

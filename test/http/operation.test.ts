@@ -22,6 +22,23 @@ test('health is told without a key, with what fails by name', async () => {
   expect(await get('/startupz')).toEqual({ status: 200, retryAfter: null, body: { status: 'ok', checks: [] } })
 })
 
+test('whoever asks for readiness may leave out checks by name', async () => {
+  await using ingress = await startIngress({
+    readiness: () => [{ name: 'started' }, { name: 'log', failure: 'away' }, { name: 'consumer', failure: 'not attached' }],
+  })
+  const get = async (query: string) => {
+    const response = await fetch(`${ingress.url}/readyz${query}`)
+    return { status: response.status, body: await response.json() }
+  }
+  const failing = [
+    { name: 'log', failure: 'away' },
+    { name: 'consumer', failure: 'not attached' },
+  ]
+  expect(await get('')).toEqual({ status: 503, body: { status: 'failing', failing } })
+  expect(await get('?exclude=log')).toEqual({ status: 503, body: { status: 'failing', failing: failing.slice(1) } })
+  expect(await get('?exclude=log&exclude=consumer&exclude=unknown')).toEqual({ status: 200, body: { status: 'ok', checks: ['started'] } })
+})
+
 test('a node that drains takes nothing new and goes on answering questions', async () => {
   await using ingress = await startIngress()
   ingress.drain()
