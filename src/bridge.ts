@@ -1,6 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
-import { createServer, type Server } from 'node:http'
+import type { Server } from 'node:http'
 import { setTimeout } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { parse } from 'yaml'
@@ -21,7 +21,7 @@ import { createRevocationParser } from './core/revocation-request.ts'
 import { BridgeError } from './errors.ts'
 import { Gateway } from './gateway/gateway.ts'
 import { createPids } from './gateway/pid.ts'
-import { createHttpIngress, type HttpIngressOptions, limitUnanswered, setTimeouts } from './http/ingress.ts'
+import { createAppServer, createHttpIngress, type HttpIngressOptions, limitUnanswered, setTimeouts } from './http/ingress.ts'
 import { closeServer, listen, toBound, toUrl } from './listeners.ts'
 import { EmbeddedLog } from './log/embedded.ts'
 import { RedisLog } from './log/redis/redis-log.ts'
@@ -233,7 +233,7 @@ export async function startIngresses(surroundings: Surroundings, { log, hub, met
       { name: 'not_draining', ...(leaving ? { failure: 'the bridge is shutting down' } : {}) },
     ]
   }
-  const ingress: Server = createServer(
+  const ingress: Server = createAppServer(
     createHttpIngress({
       hub,
       openapi,

@@ -22,7 +22,7 @@ import { sessionRoutes } from './sessions.ts'
 import { userRoutes } from './users.ts'
 import { createRequestValidator, toValidationError } from './validation.ts'
 
-export { limitUnanswered, setTimeouts } from './server.ts'
+export { createAppServer, limitUnanswered, setTimeouts } from './server.ts'
 
 export interface HttpIngressOptions extends AuthenticatorOptions {
   readonly hub: Hub

@@ -1,7 +1,7 @@
 import { createHash, randomBytes, randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
-import { createServer, type Server } from 'node:http'
+import type { Server } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -11,7 +11,7 @@ import { type Scope, scopes } from '../../src/core/access.ts'
 import { createDraftParser } from '../../src/core/draft.ts'
 import { Hub } from '../../src/core/hub.ts'
 import { Session } from '../../src/core/session.ts'
-import { createHttpIngress, type HttpIngressOptions, limitUnanswered, setTimeouts } from '../../src/http/ingress.ts'
+import { createAppServer, createHttpIngress, type HttpIngressOptions, limitUnanswered, setTimeouts } from '../../src/http/ingress.ts'
 import { EmbeddedLog } from '../../src/log/embedded.ts'
 import { EventLoopDelay } from '../../src/metrics/event-loop-delay.ts'
 import { createMetrics } from '../../src/metrics/metrics.ts'
@@ -103,7 +103,7 @@ export async function startIngress(overrides: Partial<HttpIngressOptions> = {}):
     onFailure,
     ...overrides,
   })
-  const server = createServer(app)
+  const server = createAppServer(app)
   setTimeouts(server)
   limitUnanswered(server)
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
