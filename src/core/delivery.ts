@@ -8,7 +8,7 @@ import type { Observer } from './observer.ts'
 import { Pace } from './pace.ts'
 import { isNewer, type PeerLink, type PeerSession, Peers, type PresenceChange } from './peers.ts'
 import { Presence } from './presence.ts'
-import { readMissed, roomsLostSince } from './resume.ts'
+import { type ChangesSince, changesSince, readMissed, roomsLostSince } from './resume.ts'
 import { endsSession } from './revocation.ts'
 import { Revocations } from './revocations.ts'
 import type { RoomChange, Session } from './session.ts'
@@ -101,9 +101,10 @@ export class Delivery {
       return
     }
     // Before anything that moves its offset: a client that is cut before `ready` must know by then that what it had in these rooms ends here.
-    for (const lost of roomsLostSince(this.#log, session, ready.after, this.#now())) session.connection.notify(toNotice(lost), ready.after)
+    const changes = changesSince(this.#log, session, ready.after)
+    for (const lost of roomsLostSince(session, ready.after, this.#now(), changes)) session.connection.notify(toNotice(lost), ready.after)
     this.#lapsed.push(...session.lapsedRooms(this.#now()).map((room) => ({ session, room })))
-    this.#guard(session, this.#catchUp(session, ready.after))
+    this.#guard(session, this.#catchUp(session, ready.after, undefined, changes))
   }
 
   detach(session: Session): void {
@@ -191,11 +192,12 @@ export class Delivery {
 
   /**
    * Sends from the log what stands after a position, as fast as the client takes it; then the session is live.
-   * `lagging`: the rooms that a connected session was in when it fell behind; absent for one that resumes.
+   * `lagging`: the rooms that a connected session was in when it fell behind; absent for one that resumes. `changes`: those since `after`, read in this turn.
    */
-  async #catchUp(session: Session, after: number, lagging?: ReadonlyMap<string, RoomSource>): Promise<void> {
+  async #catchUp(session: Session, after: number, lagging?: ReadonlyMap<string, RoomSource>, changes?: ChangesSince): Promise<void> {
     const joined = { at: lagging === undefined ? session.since : after, rooms: new Set((lagging ?? session.rooms).keys()) }
     let position = after
+    let known = changes
     let sent = 0
     // In one turn: the rooms, what is read, and going live are of one state of the log. The caller has taken the rooms in this turn.
     while (!session.detached) {
@@ -203,7 +205,8 @@ export class Delivery {
         session.connection.close('revoked')
         return
       }
-      const missed = readMissed(this.#log, session, position, resumeChunk, joined)
+      const missed = readMissed(this.#log, session, position, resumeChunk, joined, known)
+      known = undefined
       if (missed.gap) {
         // Trimmed while the client was slow: it comes back and is told.
         session.connection.close('transport')

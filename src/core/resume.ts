@@ -37,11 +37,16 @@ export interface Joined {
  * Up to where it joined it resumes: it gets what the rooms that it had then held for it, so a right that was lost stays lost. After that it is connected, and
  * only slow: it gets what a live session would have got, also in rooms that it has left since.
  */
-export function readMissed(log: EventLog, session: Session, after: number, limit: number, joined: Joined): Missed {
+export function readMissed(
+  log: EventLog,
+  session: Session,
+  after: number,
+  limit: number,
+  joined: Joined,
+  { ofUser, ofSession } = changesSince(log, session, after),
+): Missed {
   const { logins } = session
   const { user } = logins.current
-  const ofUser = readChanges(log, after, changesStream({ user }))
-  const ofSession = readChanges(log, after, changesStream({ session: session.id }))
   const rooms = new Set([
     ...joined.rooms,
     ...session.rooms.keys(),
@@ -73,9 +78,7 @@ export function readMissed(log: EventLog, session: Session, after: number, limit
  * The rooms in which a session was at a position and is no longer at `time`, by what the log says since and by what it was allowed until then; what its token
  * has lost meanwhile the log does not know.
  */
-export function roomsLostSince(log: EventLog, session: Session, after: number, time: number): readonly RoomChange[] {
-  const ofUser = readChanges(log, after, changesStream({ user: session.identity.user }))
-  const ofSession = readChanges(log, after, changesStream({ session: session.id }))
+export function roomsLostSince(session: Session, after: number, time: number, { ofUser, ofSession }: ChangesSince): readonly RoomChange[] {
   return [...new Set([...ofUser.roomsSince(after), ...ofSession.roomsSince(after), ...session.lapsedRooms(time)])].flatMap((room) => {
     const now = session.stateOf(room)
     const before = { user: ofUser.at(room, after, now.user), session: ofSession.at(room, after, now.session) }
@@ -89,6 +92,16 @@ interface Changes {
   roomsSince(position: number): readonly string[]
   /** The membership in force at a position; `now`: the one at the head of the log. */
   at(room: string, position: number, now: Membership | undefined): Membership | undefined
+}
+
+/** What has been said since about the rooms of a session: of its user, and of itself. */
+export interface ChangesSince {
+  readonly ofUser: Changes
+  readonly ofSession: Changes
+}
+
+export function changesSince(log: EventLog, { id, identity: { user } }: Session, after: number): ChangesSince {
+  return { ofUser: readChanges(log, after, changesStream({ user })), ofSession: readChanges(log, after, changesStream({ session: id })) }
 }
 
 function readChanges(log: EventLog, after: number, stream: Stream): Changes {
