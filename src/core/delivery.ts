@@ -1,6 +1,6 @@
 import type { RoomSource } from './access.ts'
 import { Announcer } from './announcer.ts'
-import { changesStream, type EventEntry, type Member, type MembershipEntry, type RevocationEntry, type Stored } from './entry.ts'
+import { changesStream, type Entry, type EventEntry, type Member, type MembershipEntry, type RevocationEntry, type Stored } from './entry.ts'
 import type { EventLog } from './event-log.ts'
 import type { Identity } from './identity.ts'
 import { Lifetimes } from './lifetimes.ts'
@@ -11,6 +11,7 @@ import { Presence } from './presence.ts'
 import { type ChangesSince, changesSince, readMissed, roomsLostSince } from './resume.ts'
 import { endsSession } from './revocation.ts'
 import { Revocations } from './revocations.ts'
+import type { Run } from './run.ts'
 import type { RoomChange, Session } from './session.ts'
 
 /** Entries that a resume reads in one turn. */
@@ -155,16 +156,35 @@ export class Delivery {
     return [...this.#departed].filter(([, departedAt]) => departedAt < time).map(([session]) => session)
   }
 
-  /** Gives an entry to those whom it concerns; returns how many sessions an event matched or a revocation ended. To be called with every entry, in order. */
-  dispatch(stored: Stored): number {
+  /** Gives a run of events to those whom it concerns; returns how many sessions each of them matched. */
+  dispatchEvents(run: Run): readonly number[] {
+    const [first, last] = [run[0], run.at(-1)]
+    if (first === undefined || last === undefined) return []
+    this.#advance(last)
+    const { to, except } = first.entry
+    let matched = 0
+    /** Those that went live within the run. */
+    const late: Session[] = []
+    this.presence.forEachMatch(to, except, (session) => {
+      if (session.since >= last.position) return
+      const isLate = session.since >= first.position
+      if (isLate) late.push(session)
+      else matched++
+      if (!session.live) return
+      session.connection.send(isLate ? run.filter(({ position }) => position > session.since) : run)
+      if (session.connection.full) this.#guard(session, this.#fallBehind(session, last.position))
+    })
+    const counts = run.map(({ position }) => matched + late.filter(({ since }) => position > since).length)
+    for (const count of counts) this.#observer.eventDispatched(count)
+    const elsewhere = this.peers.size === 0 ? 0 : this.peers.countMatches(to, except)
+    return elsewhere === 0 ? counts : counts.map((count) => count + elsewhere)
+  }
+
+  /** Gives an entry to those whom it concerns; returns how many sessions a revocation ended. To be called with every entry that is no event, in order with them. */
+  dispatch(stored: Stored<Exclude<Entry, EventEntry>>): number {
     const { entry, position } = stored
-    // What was allowed until now does not hold for what comes now, however long ago somebody has looked.
-    this.expire(stored.time)
-    this.#position = position
-    this.revocations.follow(stored)
+    this.#advance(stored)
     switch (entry.kind) {
-      case 'event':
-        return this.#dispatchEvent({ ...stored, entry })
       case 'membership':
         for (const session of this.#reached(entry.member, position)) this.#dispatchMembership(session, { ...stored, entry })
         if ('user' in entry.member) this.peers.setMembership(entry.member.user, entry.room, entry.present)
@@ -188,6 +208,13 @@ export class Delivery {
       default:
         return entry satisfies never
     }
+  }
+
+  #advance(stored: Stored): void {
+    // What was allowed until now does not hold for what comes now, however long ago somebody has looked.
+    this.expire(stored.time)
+    this.#position = stored.position
+    this.revocations.follow(stored)
   }
 
   /**
@@ -215,7 +242,7 @@ export class Delivery {
       position = missed.upTo
       let room: Promise<void> | undefined
       for (const event of missed.events) {
-        session.connection.send(event)
+        session.connection.send([event])
         sent++
         room = session.connection.room()
         if (room === undefined) continue
@@ -294,19 +321,6 @@ export class Delivery {
     session.restate(ofUser, ofSession, this.#log.head(), now)
     for (const room of session.rooms.keys()) this.presence.enterRoom(session, room)
     this.#schedule(session)
-  }
-
-  #dispatchEvent(stored: Stored<EventEntry>): number {
-    let matched = 0
-    this.presence.forEachMatch(stored.entry.to, stored.entry.except, (session) => {
-      if (stored.position <= session.since) return
-      matched++
-      if (!session.live) return
-      session.connection.send(stored)
-      if (session.connection.full) this.#guard(session, this.#fallBehind(session, stored.position))
-    })
-    this.#observer.eventDispatched(matched)
-    return this.peers.size === 0 ? matched : matched + this.peers.countMatches(stored.entry.to, stored.entry.except)
   }
 
   #dispatchMembership(session: Session, stored: Stored<MembershipEntry>): void {

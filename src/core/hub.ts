@@ -15,6 +15,7 @@ import { planResume, type ResumePlan } from './resume.ts'
 import { type RevocationRequest, toRevocation } from './revocation-request.ts'
 import type { Revocations } from './revocations.ts'
 import type { RoomAuthorizer } from './room-authorizer.ts'
+import { isEvent, type Run, toRuns } from './run.ts'
 import type { Session } from './session.ts'
 import type { Stream } from './target.ts'
 
@@ -78,7 +79,7 @@ export class Hub {
     this.#delivery = new Delivery(options)
     options.log.follow(
       (entries) => {
-        for (const entry of entries) this.#dispatch(entry)
+        for (const run of toRuns(entries)) this.#dispatch(run)
       },
       () => {
         this.#delivery.startOver()
@@ -463,15 +464,17 @@ export class Hub {
     return matched
   }
 
-  #dispatch(stored: Stored): void {
+  #dispatch(next: Stored<Exclude<Entry, EventEntry>> | Run): void {
+    const entries = 'entry' in next ? [next] : next
     try {
-      const matched = this.#delivery.dispatch(stored)
-      if (stored.entry.kind === 'event' || stored.entry.kind === 'revocation') this.#matched.add(stored.position, matched)
+      const matched = 'entry' in next ? [this.#delivery.dispatch(next)] : this.#delivery.dispatchEvents(next)
+      for (const [index, { entry, position }] of entries.entries())
+        if (entry.kind === 'event' || entry.kind === 'revocation') this.#matched.add(position, matched[index] ?? 0)
     } catch (error) {
       // Whatever it was, the entries behind it must not suffer.
       this.#options.observer.failed(error)
     }
-    this.#dispatched = stored.position
+    this.#dispatched = entries.at(-1)?.position ?? this.#dispatched
     this.#wake()
   }
 
@@ -481,8 +484,4 @@ export class Hub {
     this.#waiting = this.#waiting.filter(({ position }) => position > this.#dispatched)
     for (const { resolve } of due) resolve()
   }
-}
-
-function isEvent(stored: Stored): stored is Stored<EventEntry> {
-  return stored.entry.kind === 'event'
 }

@@ -28,7 +28,7 @@ export interface Connection {
   readonly transport: string
   /** What is handed on when the application is asked about this session: by the names of an allow-list, lower case; else empty. */
   readonly forwarded: Forwarded
-  send(event: Stored<EventEntry>): void
+  send(events: readonly Stored<EventEntry>[]): void
   /** `position`: the place in the log that the notice belongs to; the client resumes after it. Absent: none; the client stays where it is. */
   notify(notice: Notice, position?: number): void
   /** So much waits for the client that it should read on from the log, at its own pace. */

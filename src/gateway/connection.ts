@@ -24,7 +24,8 @@ const farewells: Readonly<Record<SessionEnd, ErrorCode | undefined>> = {
 export interface ConnectionOptions extends OutboxOptions {
   /** A position as clients see it. */
   readonly offsetOf: (position: number) => string
-  readonly encodeEvent: (event: Stored<EventEntry>) => Frame
+  /** The same frames for the same events: sessions that get the same ones share what is written. */
+  readonly encodeEvents: (events: readonly Stored<EventEntry>[]) => readonly Frame[]
 }
 
 interface Beginning {
@@ -64,18 +65,18 @@ export class SocketConnection implements Connection {
     return this.#socket.conn.transport.name
   }
 
-  send(event: Stored<EventEntry>): void {
-    this.#write(this.#options.encodeEvent(event), event.position)
+  send(events: readonly Stored<EventEntry>[]): void {
+    this.#write(this.#options.encodeEvents(events), events.at(-1)?.position ?? this.#position)
   }
 
   notify({ event, data }: Notice, position = this.#position): void {
-    this.#write(encodeFrame(event, JSON.stringify(data), this.#options.offsetOf(position)), position)
+    this.#write([encodeFrame(event, JSON.stringify(data), this.#options.offsetOf(position))], position)
   }
 
-  #write(frame: Frame, position: number): void {
+  #write(frames: readonly Frame[], position: number): void {
     if (this.#ended) return
     try {
-      this.#outbox.send(frame)
+      this.#outbox.send(frames)
       this.#position = position
     } catch {
       // One broken line must not keep the event from the others; its client comes back and resumes.
@@ -109,7 +110,7 @@ export class SocketConnection implements Connection {
     const { text, retryable } = new BridgeError(code)
     // With the offset that the client has: a later one would let it skip what it did not get.
     const data = JSON.stringify({ code, message: text, retry: retryable })
-    this.#outbox.send(encodeFrame('sidecast:disconnect', data, this.#options.offsetOf(this.#position)))
+    this.#outbox.send([encodeFrame('sidecast:disconnect', data, this.#options.offsetOf(this.#position))])
     // Before the WebSocket is closed: nothing may follow its last frame.
     this.#outbox.flush()
     // A stock client comes back after a lost connection and stays away after a disconnect packet. One that was replaced would take the session back,

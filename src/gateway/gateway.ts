@@ -82,10 +82,10 @@ export class Gateway {
   readonly #engines = new Map<Engine, string>()
   #draining = false
   #sweeper: NodeJS.Timeout | undefined
-  /** The event encoded last: a fan-out sends the same one to many sessions in a row. */
-  #encoded: { readonly event: Stored<EventEntry>; readonly frame: Frame } | undefined
+  /** The events encoded last: a fan-out sends the same ones to many sessions in a row. */
+  #encoded: { readonly events: readonly Stored<EventEntry>[]; readonly frames: readonly Frame[] } | undefined
   /** Those of events that somebody holds: the log hands the same ones to all who have missed them. */
-  readonly #frames = new WeakMap<Stored<EventEntry>, Frame>()
+  readonly #frames = new WeakMap<Stored<EventEntry>, readonly Frame[]>()
 
   constructor(options: GatewayOptions) {
     this.#options = options
@@ -95,7 +95,7 @@ export class Gateway {
       pressure: options.pressure,
       tick: new Tick(),
       offsetOf: (position) => options.hub.offsetOf(position),
-      encodeEvent: (event) => this.#encode(event),
+      encodeEvents: (events) => this.#encode(events),
     }
     this.#addressOf = createClientAddress(options.trustedProxies)
     this.server = createServer({ headersTimeout: requestMs, requestTimeout: requestMs }, refuseOther)
@@ -254,13 +254,21 @@ export class Gateway {
     return this.#engines.get(conn) ?? this.#addressOf(request)
   }
 
-  #encode(event: Stored<EventEntry>): Frame {
-    if (this.#encoded?.event !== event) {
-      const frame = this.#frames.get(event) ?? encodeFrame(event.entry.event, event.entry.data, this.#options.hub.offsetOf(event.position))
-      this.#frames.set(event, frame)
-      this.#encoded = { event, frame }
+  #encode(events: readonly Stored<EventEntry>[]): readonly Frame[] {
+    if (this.#encoded?.events !== events) {
+      const [first = [], ...others] = events.map((event) => this.#encodeOne(event))
+      this.#encoded = { events, frames: others.length === 0 ? first : [...first, ...others.flat()] }
     }
-    return this.#encoded.frame
+    return this.#encoded.frames
+  }
+
+  #encodeOne(event: Stored<EventEntry>): readonly Frame[] {
+    let frames = this.#frames.get(event)
+    if (frames === undefined) {
+      frames = [encodeFrame(event.entry.event, event.entry.data, this.#options.hub.offsetOf(event.position))]
+      this.#frames.set(event, frames)
+    }
+    return frames
   }
 }
 

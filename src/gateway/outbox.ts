@@ -99,11 +99,12 @@ export class Outbox implements Backlog {
     return this.#waiting >= this.#options.maxBufferBytes
   }
 
-  send(frame: Frame): void {
+  /** Whoever gets the same frames is to be given the same array. */
+  send(frames: readonly Frame[]): void {
     const batch = this.#batch
-    if (batch !== undefined) this.#batch = batch.with(frame)
-    else if (this.#line !== undefined) this.#batch = this.#options.tick.begin(this, frame)
-    else this.#sendByEngine(frame)
+    if (batch !== undefined) this.#batch = batch.with(frames)
+    else if (this.#line !== undefined) this.#batch = this.#options.tick.begin(this, frames)
+    else for (const frame of frames) this.#sendByEngine(frame)
     if (this.#batch !== undefined && this.#batch.bytes >= highWaterBytes) this.flush()
   }
 

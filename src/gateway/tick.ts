@@ -10,11 +10,11 @@ export class Tick {
   #outboxes: Outbox[] = []
   #first: Batch | undefined
 
-  /** The first frame of an outbox that has nothing to write yet. */
-  begin(outbox: Outbox, frame: Frame): Batch {
+  /** The first frames of an outbox that has nothing to write yet. */
+  begin(outbox: Outbox, frames: readonly Frame[]): Batch {
     if (this.#outboxes.length === 0) queueMicrotask(() => this.#end())
     this.#outboxes.push(outbox)
-    if (this.#first?.is(frame) !== true) this.#first = new Batch(frame)
+    if (this.#first?.is(frames) !== true) this.#first = new Batch(frames)
     return this.#first
   }
 

@@ -70,6 +70,7 @@ function handleUnder(engine: Engine): TcpHandle {
 }
 
 const frame = (name: string): Frame => encodeFrame('n', JSON.stringify(name), '0')
+const one = (name: string): readonly Frame[] => [frame(name)]
 const textOf = (name: string): string => `42["n","${name}","0"]`
 
 test('the fields of engine.io and ws that are not documented are those of the versions that are known', async () => {
@@ -101,7 +102,7 @@ test('what the kernel does not take at once is counted, and comes before what fo
   const tcp = tcpUnder(engine)
   const expected: string[] = []
   const send = (name: string): void => {
-    outbox.send(frame(name))
+    outbox.send(one(name))
     outbox.flush()
     expected.push(textOf(name))
   }
@@ -139,7 +140,7 @@ test('a connection that is closed while the kernel has not taken all ends like a
     const tcp = tcpUnder(engine)
     client.tcp.pause()
     for (let size = 0; tcp.writableLength === 0 && size < 1000; size++) {
-      outbox.send(frame('x'.repeat(100_000)))
+      outbox.send(one('x'.repeat(100_000)))
       outbox.flush()
     }
     const ended = once(engine, 'close')
@@ -147,7 +148,7 @@ test('a connection that is closed while the kernel has not taken all ends like a
     else tcp.destroy()
     await ended
     expect(tcp.destroyed).toBe(true)
-    outbox.send(frame('too late'))
+    outbox.send(one('too late'))
     outbox.flush()
     expect(outbox.waitingBytes).toBe(0)
   }
@@ -160,7 +161,7 @@ test("a connection's own clock knows what the kernel did not take at once, and s
   const tcp = tcpUnder(line.engine)
   line.client.tcp.pause()
   for (let size = 0; tcp.writableLength === 0 && size < 1000; size++) {
-    line.outbox.send(frame('x'.repeat(100_000)))
+    line.outbox.send(one('x'.repeat(100_000)))
     line.outbox.flush()
   }
   const field = Object.getOwnPropertySymbols(tcp).find(({ description }) => description === 'lastWriteQueueSize')
@@ -175,7 +176,7 @@ test('where a field is missing everything goes through Engine.IO, in order', asy
   let packets = 0
   line.engine.on('packetCreate', () => packets++)
   const names = Array.from({ length: 20 }, (_, index) => `${index}`)
-  for (const name of names) line.outbox.send(frame(name))
+  for (const name of names) line.outbox.send(one(name))
   await line.client.until(() => line.client.texts.length === names.length)
   expect(line.client.texts).toEqual(names.map(textOf))
   expect(packets).toBe(names.length)
@@ -193,7 +194,7 @@ test('frames of one tick are one write, and sessions that get the same list shar
     }
     return chunks
   })
-  const [first, second, third] = [frame('1'), frame('2'), frame('3')]
+  const [first, second, third] = [one('1'), [frame('2'), frame('3')], one('4')]
   for (const { outbox } of started.lines) outbox.send(first)
   for (const { outbox } of started.lines.slice(0, 2)) outbox.send(second)
   for (const { outbox } of started.lines) outbox.send(third)
@@ -201,9 +202,9 @@ test('frames of one tick are one write, and sessions that get the same list shar
   await Promise.resolve()
   expect(written.map(({ length }) => length)).toEqual([1, 1, 1])
   expect(written[0]?.[0]).toBe(written[1]?.[0])
-  const texts = started.lines.map(({ client }) => client.until(() => client.texts.includes(textOf('3'))).then(() => client.texts))
-  const all = [textOf('1'), textOf('2'), textOf('3')]
-  expect(await Promise.all(texts)).toEqual([all, all, [textOf('1'), textOf('3')]])
+  const texts = started.lines.map(({ client }) => client.until(() => client.texts.includes(textOf('4'))).then(() => client.texts))
+  const all = ['1', '2', '3', '4'].map(textOf)
+  expect(await Promise.all(texts)).toEqual([all, all, [textOf('1'), textOf('4')]])
 })
 
 const random = createRandom()
@@ -221,19 +222,21 @@ test.each([
   for (let turn = 0; turn < 400; turn++) {
     for (let step = random.between(1, 12); step > 0; step--) {
       const name = `${count++}${random.chance(0.1) ? 'é€😀'.repeat(random.between(1, 30)) : ''}${'x'.repeat(random.pick(paddings))}`
-      const shared = frame(name)
+      // Some events come in a row.
+      const names = [name, ...Array.from({ length: random.pick([0, 0, 1, 4]) }, () => `${count++}`)]
+      const shared = names.map(frame)
       const chance = random.pick([0.2, 0.8, 1])
       const kind = random.between(0, 9)
       for (const [index, { client, engine, outbox }] of started.lines.entries()) {
         if (!random.chance(chance)) continue
         if (kind < 6) outbox.send(shared)
-        else if (kind < 8) engine.write(shared.packet)
+        else if (kind < 8) for (const { packet } of shared) engine.write(packet)
         else if (kind === 8) {
           client.send('ping', 9)
           pongs[index] = (pongs[index] ?? 0) + 1
         } else if (client.tcp.isPaused()) client.tcp.resume()
         else client.tcp.pause()
-        if (kind < 8) expected[index]?.push(textOf(name))
+        if (kind < 8) expected[index]?.push(...names.map(textOf))
       }
     }
     if (random.chance(0.7)) await setImmediate()
@@ -241,11 +244,11 @@ test.each([
   }
   for (const [index, { client, engine, outbox }] of started.lines.entries()) {
     client.tcp.resume()
-    outbox.send(frame('last'))
+    outbox.send(one('last'))
     expected[index]?.push(textOf('last'))
     outbox.flush()
     engine.close()
-    outbox.send(frame('too late'))
+    outbox.send(one('too late'))
   }
   for (const [index, { client }] of started.lines.entries()) {
     await client.until(() => client.isClosed)

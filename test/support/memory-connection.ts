@@ -23,8 +23,8 @@ export class MemoryConnection implements Connection {
     this.#onEnd = onEnd
   }
 
-  send({ position, entry }: Stored<EventEntry>): void {
-    this.#put({ position, event: entry.event })
+  send(events: readonly Stored<EventEntry>[]): void {
+    for (const { position, entry } of events) this.#put({ position, event: entry.event })
   }
 
   notify({ event, data }: Notice, position = this.#position): void {
