@@ -65,7 +65,7 @@ export async function startBridge(config: Config, logger: Logger): Promise<Bridg
   const surroundings = createSurroundings(config, logger)
   const { releasers, onFailure } = surroundings
   try {
-    const { log, nodes } = await openLog(surroundings)
+    const { log, nodes, rememberRequest } = await openLog(surroundings)
     const pressure = createPressure(surroundings)
     const eventLoop = startEventLoopDelay(surroundings)
     const metrics = createMetrics({
@@ -92,6 +92,7 @@ export async function startBridge(config: Config, logger: Logger): Promise<Bridg
       metrics,
       shownMetrics: metrics,
       checks: () => [...authorities.checks(), eventLoop.check()],
+      ...(rememberRequest && { rememberRequest }),
     })
 
     const gateway = createGateway(surroundings, { log, hub, authorities, pressure, observer: metrics.observer })
@@ -118,7 +119,7 @@ export async function openLog({ config, releasers, onFailure }: Surroundings, { 
   releasers.add(() => log.close())
   const nodes = new RedisPresence({ key: `{${config.redis.prefix}}:presence`, node: randomUUID(), open: () => log.openLine(), onFailure })
   releasers.add(() => nodes.close())
-  return { log, nodes }
+  return { log, nodes, rememberRequest: (content: string, forMs: number) => log.remember(content, forMs) }
 }
 
 /** What the metrics say of a log that nodes share. */
@@ -195,9 +196,14 @@ interface IngressParts {
   readonly shownMetrics: Pick<HttpIngressOptions['metrics'], 'render'>
   /** What else has to be true before traffic makes sense. */
   readonly checks: () => readonly Check[]
+  /** Of several nodes, see `AuthenticatorOptions`. */
+  readonly rememberRequest?: NonNullable<HttpIngressOptions['rememberRequest']>
 }
 
-export async function startIngresses(surroundings: Surroundings, { log, hub, metrics, shownMetrics, checks }: IngressParts): Promise<Ingresses> {
+export async function startIngresses(
+  surroundings: Surroundings,
+  { log, hub, metrics, shownMetrics, checks, rememberRequest }: IngressParts,
+): Promise<Ingresses> {
   const { config, logger, releasers, onFailure } = surroundings
   let started = false
   // leaving: not ready any more, so that nobody new is sent here; whoever comes all the same is served until it drains.
@@ -241,6 +247,7 @@ export async function startIngresses(surroundings: Surroundings, { log, hub, met
       parseDraft,
       ...config.http,
       ...callers,
+      ...(rememberRequest && { rememberRequest }),
       now: Date.now,
       metrics: { ...metrics, render: () => shownMetrics.render() },
       observer: metrics.observer,

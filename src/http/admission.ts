@@ -46,7 +46,7 @@ export function createAdmission({ authenticator, openapi, draining, bodyTimeoutM
           request.headers['content-type'] = type
           if (type === 'application/json') {
             const body = await readBody(request, { maxBytes: maxBodyBytes, timeoutMs })
-            if (signed !== undefined) takeOver(response, route, authenticator.verifySigned(signed, body))
+            if (signed !== undefined) takeOver(response, route, await authenticator.verifySigned(signed, body))
             request.body = parseJsonBytes(body)
           } else if (signed !== undefined)
             throw new BridgeError(

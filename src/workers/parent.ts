@@ -27,7 +27,7 @@ export async function startParent(config: Config, logger: Logger, { args, cwd }:
   const surroundings = createSurroundings(config, logger)
   const { releasers, onFailure } = surroundings
   try {
-    const { log, nodes } = await openLog(surroundings, { shared: true })
+    const { log, nodes, rememberRequest } = await openLog(surroundings, { shared: true })
     const eventLoop = startEventLoopDelay(surroundings)
     const metrics = createMetrics({ sessions: () => 0, unackedMessages: () => ingresses?.unacked() ?? 0, eventLoop, ...canaryAge(log), onFailure })
     const workers = new Workers({
@@ -60,6 +60,7 @@ export async function startParent(config: Config, logger: Logger, { args, cwd }:
       metrics,
       shownMetrics: workers,
       checks: () => [...authorities.checks(), workers.check(), eventLoop.check()],
+      ...(rememberRequest && { rememberRequest }),
     })
 
     releasers.add(() => workers.close())

@@ -2,8 +2,8 @@ import type { IncomingMessage } from 'node:http'
 import type { Publisher } from '../../core/access.ts'
 import { BridgeError, type ErrorCode, toBridgeError } from '../../errors.ts'
 import { type ApiKey, findApiKey, looksLikeToken, presentedKey, toHint } from './api-key.ts'
-import { SeenRequests } from './seen-requests.ts'
-import { SignedRequest, type SigningKey } from './signed-request.ts'
+import { SeenRequests, toleranceSeconds } from './seen-requests.ts'
+import { replayed, SignedRequest, type SigningKey } from './signed-request.ts'
 
 export interface AuthenticatorOptions {
   /** Those that are in force now. */
@@ -11,9 +11,14 @@ export interface AuthenticatorOptions {
   readonly signingKeys: readonly SigningKey[]
   /** Whose service token (JWT) it is; absent: none is taken. @throws BridgeError a `token_…` code, unavailable */
   readonly verifyServiceToken?: (token: string) => Promise<Publisher>
+  /** For several nodes: whether a signed request is new to all of them; it is known from then on for so long. @throws BridgeError log_unavailable */
+  readonly rememberRequest?: (content: string, forMs: number) => Promise<boolean>
   /** Milliseconds since 1970. */
   readonly now: () => number
 }
+
+/** Longer than any timestamp is taken, by the clocks of all nodes. */
+const rememberMs = (2 * toleranceSeconds + 60) * 1000
 
 /** Who calls, and what is counted for: the name of the key, or that it was a token, of which there are any number. */
 export interface Caller {
@@ -44,9 +49,11 @@ export class Authenticator {
     return { publisher: await verifyServiceToken(key).catch(refuseToken), credential: 'service token' }
   }
 
-  /** @throws BridgeError signature_invalid, signature_replayed, rate_limited */
-  verifySigned(signed: SignedRequest, body: Uint8Array): Caller {
-    const publisher = signed.verify(body, this.#options.signingKeys, this.#seen)
+  /** @throws BridgeError signature_invalid, signature_replayed, rate_limited, log_unavailable */
+  async verifySigned(signed: SignedRequest, body: Uint8Array): Promise<Caller> {
+    const { signingKeys, rememberRequest } = this.#options
+    const { publisher, content } = signed.verify(body, signingKeys, this.#seen)
+    if ((await rememberRequest?.(content, rememberMs)) === false) throw replayed()
     return { publisher, credential: publisher.name }
   }
 

@@ -17,6 +17,8 @@ const names = ['webhook-id', 'webhook-timestamp', 'webhook-signature'] as const
 
 const refuse = (detail: string): BridgeError => new BridgeError('signature_invalid', detail)
 
+export const replayed = (): BridgeError => new BridgeError('signature_replayed', 'Sign each attempt anew, with a new webhook-timestamp.')
+
 /** A request that says that it is signed. Who has signed it shows only with its body. */
 export class SignedRequest {
   /** The same for all attempts to send one thing; each attempt has a timestamp of its own. */
@@ -51,8 +53,8 @@ export class SignedRequest {
     )
   }
 
-  /** Who has signed it; once. @throws BridgeError signature_invalid, signature_replayed, rate_limited */
-  verify(body: Uint8Array, keys: readonly SigningKey[], seen: SeenRequests): Publisher {
+  /** Who has signed it; once in this process. `content`: the same for the same request. @throws BridgeError signature_invalid, signature_replayed, rate_limited */
+  verify(body: Uint8Array, keys: readonly SigningKey[], seen: SeenRequests): { readonly publisher: Publisher; readonly content: string } {
     const start = `${this.id}.${this.#timestamp}.`
     let signer: SigningKey | undefined
     // All with all, each in constant time.
@@ -64,7 +66,7 @@ export class SignedRequest {
       throw refuse('No known secret gives this signature: sign `<webhook-id>.<webhook-timestamp>.<body>`, the body as it is sent, byte for byte.')
     // By what was signed, not by the signature: with two secrets in force there are two of these.
     const content = createHash('sha256').update(start).update(body).digest('base64url')
-    if (!seen.add(content, this.#timestamp)) throw new BridgeError('signature_replayed', 'Sign each attempt anew, with a new webhook-timestamp.')
-    return signer
+    if (!seen.add(content, this.#timestamp)) throw replayed()
+    return { publisher: signer, content }
   }
 }

@@ -14,9 +14,11 @@ import type { Meta } from './meta.ts'
 import { type RedisLogOptions, whereIs } from './options.ts'
 import type { Window } from './window.ts'
 
-const minDelayMs = 50
-const maxDelayMs = 1000
-const blockMs = 1000
+/** From one attempt to connect to the next. */
+export const minDelayMs = 50
+export const maxDelayMs = 1000
+/** How long one reading waits for what comes. */
+export const blockMs = 1000
 
 /** What a node stands on, verified over one link: what the log is, and what is kept of it here. */
 export interface Ground {

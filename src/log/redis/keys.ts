@@ -18,6 +18,8 @@ export interface LogKeys {
   readonly writers: string
   /** For trying out what may be done. */
   readonly probe: string
+  /** String: something that nodes remember together, for a while. */
+  remembered(name: string): string
   /** String: the number and the result of a node's last group. */
   writer(id: string): string
   /** String: position and digest of the event that had an id first. */
@@ -37,6 +39,7 @@ export function logKeys(prefix: string): LogKeys {
     revocations: key('revocations'),
     writers: key('writers'),
     probe: key('probe'),
+    remembered: (name) => key(`seen:${name}`),
     writer: (id) => key(`writer:${id}`),
     id: (name) => Buffer.concat([idPrefix, name]),
   }

@@ -1,4 +1,6 @@
 import { BridgeError } from '../../errors.ts'
+import { formatAddress } from './endpoint.ts'
+import { explain } from './failure.ts'
 import type { LogKeys } from './keys.ts'
 import { Link } from './link.ts'
 import type { RedisLogOptions } from './options.ts'
@@ -32,5 +34,14 @@ export async function openLink(options: Pick<RedisLogOptions, 'endpoint' | 'ca' 
   } catch (error) {
     link.end(new Error('the connection is not used'))
     throw error
+  }
+}
+
+/** Whether the key was not there; it is now, for so long. @throws BridgeError log_unavailable: it may have been set */
+export async function remember({ commands, address }: Link, key: string, forMs: number): Promise<boolean> {
+  try {
+    return (await commands.call(['SET', key, '1', 'NX', 'PX', String(forMs)])) !== null
+  } catch (error) {
+    throw new BridgeError('log_unavailable', explain(error, formatAddress(address)).reason, { cause: error })
   }
 }

@@ -12,11 +12,11 @@ import { Canaries } from './canaries.ts'
 import { checkOverrun } from './enter.ts'
 import { explain } from './failure.ts'
 import { type Batch, type Cursor, cursorAt, readBatch } from './following.ts'
-import { firstGround, type Ground, nextGround } from './ground.ts'
+import { blockMs, firstGround, type Ground, maxDelayMs, minDelayMs, nextGround } from './ground.ts'
 import { Handover } from './handover.ts'
 import { type LogKeys, logKeys } from './keys.ts'
 import type { Link } from './link.ts'
-import { openLink } from './log-link.ts'
+import { openLink, remember } from './log-link.ts'
 import { type Meta, runsOf } from './meta.ts'
 import { type RedisLogOptions, whereIs } from './options.ts'
 import { Trimming } from './trimming.ts'
@@ -24,10 +24,7 @@ import type { Window } from './window.ts'
 import { ownWindows } from './window-folder.ts'
 
 const patienceMs = 5000
-const blockMs = 1000
 const maxCanaryAgeMs = 10_000
-const minDelayMs = 50
-const maxDelayMs = 1000
 const lostMessage = 'entries of the log in Redis are lost: all sessions are told that they may have missed something'
 
 /**
@@ -169,6 +166,13 @@ export class RedisLog implements EventLog {
     return openLink(this.#options, this.#keys)
   }
 
+  /** Whether no node has remembered this before; from then on it is, for so long. @throws BridgeError log_unavailable */
+  remember(name: string, forMs: number): Promise<boolean> {
+    return this.#link === undefined
+      ? Promise.reject(new BridgeError('log_unavailable', this.#away))
+      : remember(this.#link, this.#keys.remembered(name), forMs)
+  }
+
   share(): LogShare {
     return { file: this.#window.file, epoch: this.epoch, secret: this.#meta.secret, runs: this.#runs.share() }
   }
@@ -219,7 +223,6 @@ export class RedisLog implements EventLog {
         this.#leave(link?.failure ?? error)
       }
       if (this.#closed.signal.aborted) return
-      // Ended early when the log is closed.
       await pause(delay, undefined, { signal: this.#closed.signal }).catch(() => undefined)
       delay = Math.min(delay * 2, maxDelayMs)
     }
@@ -282,9 +285,8 @@ export class RedisLog implements EventLog {
   }
 
   async #take(link: Link, batch: Batch): Promise<void> {
-    const before = this.head()
     if (batch.epoch !== undefined && batch.epoch !== this.epoch) throw new Error('another node has begun a new epoch')
-    if (batch.full) await checkOverrun(link, this.#keys, before)
+    if (batch.full) await checkOverrun(link, this.#keys, this.head())
     if (batch.entries.length > 0) {
       const filled = await this.#window.fill(batch.entries)
       this.#known = Math.max(this.#known, this.head())
