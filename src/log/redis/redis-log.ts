@@ -47,7 +47,7 @@ export class RedisLog implements EventLog {
   #runs: Runs
   #known: number
   #link: Link | undefined
-  /** The next one, until it has been entered. */
+  /** Until it is in use. */
   #entering: Link | undefined
   #away = 'Redis is not connected yet'
   #running: Promise<void> = Promise.resolve()
@@ -178,9 +178,7 @@ export class RedisLog implements EventLog {
   }
 
   /** To be called when a process that has read the log is gone. */
-  readerGone(): void {
-    this.#window.readerGone()
-  }
+  readerGone = (): void => this.#window.readerGone()
 
   close(): Promise<void> {
     this.#closing ??= this.#close()
