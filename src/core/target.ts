@@ -19,7 +19,10 @@ export const userStream = (user: string): Stream => `user:${user}`
 export const roomStream = (room: string): Stream => `room:${room}`
 export const sessionStream = (session: string): Stream => `session:${session}`
 
+/** Each once. */
 export function toStreams(target: Target): readonly Stream[] {
   if (target.all) return ['all']
-  return [...target.users.map(userStream), ...target.rooms.map(roomStream), ...target.sessions.map(sessionStream)]
+  const { users, rooms, sessions } = target
+  const streams = [...users.map(userStream), ...rooms.map(roomStream), ...sessions.map(sessionStream)]
+  return streams.length > 1 ? [...new Set(streams)] : streams
 }

@@ -9,6 +9,8 @@ export interface DataFolder {
   readonly path: string
   /** The log itself. */
   readonly file: string
+  /** What is accepted and does not stand in the log itself yet. */
+  readonly journalFile: string
   /** Where a new log is built, before it is moved to its place as a whole. */
   readonly unfinishedFile: string
   release(): Promise<void>
@@ -29,7 +31,7 @@ export async function openDataFolder(directory: string): Promise<DataFolder> {
   await checkAccess(path, path, constants.R_OK | constants.W_OK | constants.X_OK)
   if ((await statIfThere(file)) !== undefined) await checkAccess(path, file, constants.R_OK | constants.W_OK)
   const ownership = await own(path)
-  return { path, file, unfinishedFile: join(path, 'log.mdb.new'), release: () => ownership.release() }
+  return { path, file, journalFile: join(path, 'journal'), unfinishedFile: join(path, 'log.mdb.new'), release: () => ownership.release() }
 }
 
 /** Parent by parent: Node's recursive `mkdir` never ends where a folder exists and takes no children, as in /proc. */

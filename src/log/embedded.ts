@@ -2,14 +2,16 @@ import type { Entry, Member, Membership, RevocationEntry, Stored } from '../core
 import type { Appended, EventLog, LogHealth, Reading } from '../core/event-log.ts'
 import type { Stream } from '../core/target.ts'
 import { BridgeError } from '../errors.ts'
-import { type Prepared, prepare, type Written, writeAppends } from './append.ts'
+import { prepare, type Written, writeAppends } from './append.ts'
+import { AppendQueue, type Group } from './append-queue.ts'
 import { type DataFolder, openDataFolder } from './data-folder.ts'
 import { LogCondition, reasonOf } from './log-condition.ts'
 import { type LogFile, openLogFile } from './log-file.ts'
+import { placeAppends } from './place.ts'
 import { readMemberships, readRevocations, readSessionsWithMemberships, readStreams } from './reading.ts'
-import { planRemoval, type RetentionOptions, remove } from './retention.ts'
+import type { RetentionOptions } from './retention.ts'
+import { Settler } from './settler.ts'
 import type { LogShare } from './shared.ts'
-import { emptyState, type State } from './state.ts'
 
 export interface EmbeddedLogOptions extends RetentionOptions {
   /** Created when it is not there. One process at a time. */
@@ -26,30 +28,11 @@ export interface EmbeddedLogOptions extends RetentionOptions {
   readonly canaryMs?: number
 }
 
-interface Append {
-  readonly prepared: readonly Prepared[]
-  readonly bytes: number
-  readonly resolve: (appended: readonly Appended[]) => void
-  readonly reject: (error: unknown) => void
-}
-
-// Bounds of one commit: how long the event loop is held, and how much is lost when it fails.
-const maxGroupEntries = 1024
-const maxGroupBytes = 2 ** 22
-// What may wait for its commit: a disk that is slower than the publishers must not fill the memory. As for the log in Redis.
-const maxQueuedEntries = 65_536
-const maxQueuedBytes = 2 ** 26
-const minSweep = 128
-// What a commit may need beyond its own bytes, for pages that it copies. Removals may use more of it: they make room.
-const appendReserveBytes = 2 ** 20
-const sweepReserveBytes = 2 ** 19
-const entryReserveBytes = 8192
-
 /**
  * The log in a folder of this machine, for one process.
  *
- * One commit runs at a time; what arrives meanwhile shares the next one. Small removals and the canary take turns with the commits,
- * so nothing else ever holds the lock of the writer.
+ * One group of appends is stored at a time; what arrives meanwhile shares the next one. It is stored when it stands in the journal; `Settler` brings it to the tables,
+ * behind the callers' backs. Until then it is read from the memory. The few entries that only the tables can place wait for what is before them, and are written there.
  */
 export class EmbeddedLog implements EventLog {
   readonly epoch: string
@@ -58,19 +41,14 @@ export class EmbeddedLog implements EventLog {
   readonly #folder: DataFolder
   readonly #file: LogFile
   readonly #condition: LogCondition
+  readonly #settler: Settler
+  readonly #queue = new AppendQueue()
   readonly #timers: readonly NodeJS.Timeout[]
-  #state: State
-  #queue: Append[] = []
-  #queuedEntries = 0
-  #queuedBytes = 0
   #running: Promise<void> | undefined
   #checkingSpace: Promise<void> | undefined
   #closing: Promise<void> | undefined
   #follower: ((entries: readonly Stored[]) => void) | undefined
-  #sweepDue = true
   #canaryDue = false
-  #sweepFailed = false
-  #lastGroup = 0
   #commits = 0
   #commitsAtCanary = 0
 
@@ -98,27 +76,24 @@ export class EmbeddedLog implements EventLog {
     this.#file = file
     this.epoch = file.identity.epoch
     this.secret = file.identity.secret
-    this.#state = file.store.state() ?? emptyState
     this.#condition = new LogCondition(options.now, (error) => this.#report(error))
+    this.#settler = new Settler(file, this.#condition, { ...options, onFailure: (error) => this.#report(error) })
     this.#timers = [
-      setInterval(() => this.#sweepSoon(), options.sweepMs ?? 1000).unref(),
+      setInterval(() => this.#settler.sweepSoon(), options.sweepMs ?? 1000).unref(),
       setInterval(() => this.#tryDisk(), options.canaryMs ?? 5000).unref(),
     ]
-    this.#wake()
   }
 
   append(entries: readonly Entry[]): Promise<readonly Appended[]> {
     if (this.#closing !== undefined) return Promise.reject(new BridgeError('log_unavailable', 'the log is closed'))
     if (entries.length === 0) return Promise.resolve([])
-    if (this.#queuedEntries >= maxQueuedEntries || this.#queuedBytes >= maxQueuedBytes)
+    if (this.#queue.isFull)
       return Promise.reject(new BridgeError('log_unavailable', 'more is published than the disk can take: too much waits to be stored'))
     return new Promise((resolve, reject) => {
       // What cannot be encoded throws here and concerns this caller alone.
       const prepared = entries.map(prepare)
-      const bytes = prepared.reduce((sum, { draft }) => sum + (draft?.bytes.length ?? 0), 0)
+      const bytes = prepared.reduce((sum, { draft }) => sum + draft.bytes.length, 0)
       this.#queue.push({ prepared, bytes, resolve, reject })
-      this.#queuedEntries += prepared.length
-      this.#queuedBytes += bytes
       this.#wake()
     })
   }
@@ -129,15 +104,15 @@ export class EmbeddedLog implements EventLog {
   }
 
   head(): number {
-    return this.#state.head
+    return this.#settler.state.head
   }
 
   first(): number {
-    return this.#state.first
+    return this.#settler.state.first
   }
 
   read(after: number, streams: readonly Stream[], limit: number): Reading {
-    return readStreams(this.#file.store, this.#state, after, streams, limit)
+    return readStreams(this.#file.store, this.#settler.state, after, streams, limit, this.#settler.tail)
   }
 
   offsetOf(position: number): string {
@@ -145,7 +120,7 @@ export class EmbeddedLog implements EventLog {
   }
 
   positionOf(offset: string): number | undefined {
-    return this.#file.runs.positionOf(offset, this.#state.head)
+    return this.#file.runs.positionOf(offset, this.head())
   }
 
   /** Nobody else gives out positions. */
@@ -154,11 +129,11 @@ export class EmbeddedLog implements EventLog {
   }
 
   memberships(member: Member): ReadonlyMap<string, Membership> {
-    return readMemberships(this.#file.store, member)
+    return readMemberships(this.#file.store, member, this.#settler.tail)
   }
 
   sessionsWithMemberships(): readonly string[] {
-    return readSessionsWithMemberships(this.#file.store)
+    return readSessionsWithMemberships(this.#file.store, this.#settler.tail)
   }
 
   revocations(after = 0): readonly Stored<RevocationEntry>[] {
@@ -170,7 +145,8 @@ export class EmbeddedLog implements EventLog {
   }
 
   share(): LogShare {
-    return { file: this.#folder.file, epoch: this.epoch, secret: Buffer.from(this.secret).toString('hex'), runs: this.#file.runs.share() }
+    const secret = Buffer.from(this.secret).toString('hex')
+    return { file: this.#folder.file, epoch: this.epoch, secret, runs: this.#file.runs.share(), tail: this.#settler.tail.all() }
   }
 
   /** To be called when a process that has read the log is gone. */
@@ -185,12 +161,12 @@ export class EmbeddedLog implements EventLog {
 
   async #close(): Promise<void> {
     for (const timer of this.#timers) clearInterval(timer)
-    this.#sweepDue = false
     this.#canaryDue = false
     await this.#running
     await this.#checkingSpace
+    const settled = await this.#settler.close()
     try {
-      await this.#file.close()
+      await this.#file.close(settled)
     } catch (error) {
       // What was accepted with durability 'process' may not be on the disk; who closes can do nothing about it.
       this.#report(error)
@@ -215,78 +191,62 @@ export class EmbeddedLog implements EventLog {
     // `#running` is set before anything can end the loop.
     await undefined
     for (;;) {
-      this.#lastGroup = 0
-      if (this.#queue.length > 0) await this.#commitGroup()
-      else if (!this.#sweepDue && !this.#canaryDue) break
-      if (this.#sweepDue) await this.#sweep()
+      if (!this.#queue.isEmpty) await this.#storeGroup()
+      else if (!this.#canaryDue) break
       if (this.#canaryDue) await this.#canary()
     }
     this.#running = undefined
   }
 
-  async #commitGroup(): Promise<void> {
-    let group: readonly Append[] = []
-    let written: Written
+  async #storeGroup(): Promise<void> {
+    const group = this.#queue.take()
+    const { appends, bytes } = group
     this.#condition.commitStarted()
+    let written: Written
     try {
-      await this.#reserve(appendReserveBytes + this.#nextBytes())
-      const { store, runs } = this.#file
-      written = await store.write(() => {
-        // Taken when the transaction has begun: who came until now is in it.
-        group = this.#takeGroup()
-        const appends = group.map(({ prepared }) => prepared)
-        const result = writeAppends(store.tables, this.#state, appends, this.#options.now(), this.#options.dedupeWindowMs)
-        if (result.stored.length > 0 && runs.isNew(this.#state.head)) runs.record(store.tables, this.#state.first)
-        return result
-      })
+      written = (await this.#viaJournal(group)) ?? (await this.#viaTables(group))
     } catch (error) {
-      // The transaction did not begin: those who were to be in it must not wait for ever.
-      if (group.length === 0) group = this.#takeGroup()
-      this.#condition.commitFailed(
-        error,
-        group.reduce((sum, { bytes }) => sum + bytes, 0),
-      )
-      for (const { reject } of group) reject(new BridgeError('log_unavailable', `the log could not be written: ${reasonOf(error)}`, { cause: error }))
+      this.#condition.commitFailed(error, bytes)
+      for (const { reject } of appends)
+        reject(new BridgeError('log_unavailable', `the log could not be written: ${reasonOf(error)}`, { cause: error }))
       return
     }
     this.#condition.commitSucceeded()
     this.#commits++
-    this.#state = written.state
-    this.#lastGroup = written.stored.length
-    if (this.#state.kept > this.#options.retentionEvents + Math.max(minSweep, this.#options.retentionEvents >> 4)) this.#sweepDue = true
     this.#handOver(written.stored)
-    for (const [index, { resolve }] of group.entries()) resolve(written.outcomes[index] ?? [])
+    for (const [index, { resolve }] of appends.entries()) resolve(written.outcomes[index] ?? [])
   }
 
-  #reserve(bytes: number): Promise<void> {
-    return this.#file.reserve.ensure(this.#file.store.usedBytes(), bytes)
+  /** Undefined: it has to go the other way. */
+  async #viaJournal({ appends, entries, bytes, placeable }: Group): Promise<Written | undefined> {
+    const { store, journal, runs } = this.#file
+    const { now, dedupeWindowMs } = this.#options
+    // A run is recorded in the tables, with its first entry.
+    if (!placeable || runs.isNew(this.head())) return undefined
+    await this.#settler.makeRoom(entries, bytes)
+    const { state, tail } = this.#settler
+    const prepared = appends.map((append) => append.prepared)
+    const { placed, outcomes } = placeAppends(store, tail, state, prepared, now(), dedupeWindowMs)
+    const newest = placed.at(-1)
+    if (newest === undefined) return { stored: [], outcomes }
+    const records = placed.map(({ record }) => record)
+    const behind = journal.needs(records)
+    if (behind === undefined) return undefined
+    await this.#settler.settle(behind)
+    await journal.write(records, newest.stored.position)
+    this.#settler.add(placed)
+    return { stored: placed.map(({ stored }) => stored), outcomes }
   }
 
-  /** What the next group may take at most, as far as it is known. */
-  #nextBytes(): number {
-    let total = 0
-    for (const { bytes, prepared } of this.#queue) {
-      const group = bytes + prepared.length * entryReserveBytes
-      if (total > 0 && total + group > maxGroupBytes + maxGroupEntries * entryReserveBytes) break
-      total += group
-    }
-    return total
-  }
-
-  #takeGroup(): readonly Append[] {
-    let entries = 0
-    let bytes = 0
-    const end = this.#queue.findIndex((append, index) => {
-      entries += append.prepared.length
-      bytes += append.bytes
-      return index > 0 && (entries > maxGroupEntries || bytes > maxGroupBytes)
+  #viaTables({ appends, entries, bytes }: Group): Promise<Written> {
+    const { store, runs } = this.#file
+    const { now, dedupeWindowMs } = this.#options
+    return this.#settler.write(entries, bytes, (settled) => {
+      const prepared = appends.map((append) => append.prepared)
+      const written = writeAppends(store.tables, settled, prepared, now(), dedupeWindowMs)
+      if (written.stored.length > 0 && runs.isNew(settled.head)) runs.record(store.tables, settled.first)
+      return written
     })
-    const group = this.#queue.splice(0, end === -1 ? this.#queue.length : end)
-    for (const append of group) {
-      this.#queuedEntries -= append.prepared.length
-      this.#queuedBytes -= append.bytes
-    }
-    return group
   }
 
   #handOver(stored: readonly Stored[]): void {
@@ -296,30 +256,6 @@ export class EmbeddedLog implements EventLog {
     } catch (error) {
       // The entries are stored, whatever the follower makes of them: the publisher is told so.
       this.#report(error)
-    }
-  }
-
-  #sweepSoon(): void {
-    this.#sweepDue = true
-    this.#wake()
-  }
-
-  /** One small removal; twice as much as was just appended, so that a flood cannot outrun it. */
-  async #sweep(): Promise<void> {
-    const { store } = this.#file
-    const limit = Math.max(minSweep, this.#lastGroup * 2)
-    try {
-      const removal = planRemoval(store, this.#state, this.#options.now(), this.#options, limit, (error) => this.#report(error))
-      this.#sweepDue = removal !== undefined && (removal.entries.length === limit || removal.ids.length === limit)
-      if (removal === undefined) return
-      await this.#reserve(sweepReserveBytes)
-      await store.write(() => remove(store.tables, removal))
-      this.#state = removal.state
-      this.#sweepFailed = false
-    } catch (error) {
-      this.#sweepDue = false
-      if (!this.#sweepFailed) this.#report(error)
-      this.#sweepFailed = true
     }
   }
 
@@ -338,8 +274,7 @@ export class EmbeddedLog implements EventLog {
     const bytes = this.#condition.neededBytes
     this.#condition.commitStarted()
     try {
-      await this.#reserve(appendReserveBytes + bytes)
-      await this.#file.store.canary(bytes, this.#options.now())
+      await this.#settler.tryDisk(bytes)
       this.#condition.commitSucceeded()
     } catch (error) {
       this.#condition.commitFailed(error, bytes)

@@ -4,14 +4,18 @@ import { open, rename, rm, writeFile } from 'node:fs/promises'
 import { z } from 'zod'
 import { BridgeError } from '../errors.ts'
 import { type DataFolder, statIfThere, syncFolder } from './data-folder.ts'
+import { Journal } from './journal.ts'
 import { checkPages, type Rows } from './page-check.ts'
+import { recover } from './recovery.ts'
 import { Reserve } from './reserve.ts'
 import { beginRuns, Runs, randomName } from './runs.ts'
 import { emptyState, encodeState } from './state.ts'
 import { formatKey, Store, stateKey } from './store.ts'
 
 const formatName = 'sidecast-log'
-const formatVersion = 1
+// 2: there is a journal beside the file, which may have what the file lacks. The file itself is as in 1.
+const formatVersion = 2
+const readableVersions: readonly number[] = [1, formatVersion]
 // More than 240 readers take, a cache line each.
 const lockFileBytes = 16_384
 
@@ -32,9 +36,11 @@ interface LogIdentity {
 export interface LogFile {
   readonly store: Store
   readonly reserve: Reserve
+  readonly journal: Journal
   readonly identity: LogIdentity
   readonly runs: Runs
-  close(): Promise<void>
+  /** `settled`: the tables have all that the journal has. */
+  close(settled: boolean): Promise<void>
 }
 
 /** @throws BridgeError log_foreign, log_damaged */
@@ -47,33 +53,43 @@ export async function openLogFile(folder: DataFolder, durability: 'disk' | 'proc
   const identity = survived ? { epoch: row.epoch, secret: row.secret } : newIdentity()
   await allocateLockFile(folder.file)
   const reserve = await Reserve.open(folder.file)
-  const { store, runs } = await openStore(folder.file, durability, identity).catch(async (error: unknown) => {
+  const { store, runs, journal } = await openStore(folder, durability, identity, reserve).catch(async (error: unknown) => {
     await reserve.close()
     throw error
   })
   return {
     store,
     reserve,
+    journal,
     identity: { epoch: identity.epoch, secret: Buffer.from(identity.secret, 'hex') },
     runs,
-    close: async () => {
+    close: async (settled) => {
       await reserve.close()
-      await close(store, identity, durability)
+      try {
+        await close(store, identity, durability)
+        if (settled) await journal.clear()
+      } finally {
+        await journal.close()
+      }
     },
   }
 }
 
 async function openStore(
-  file: string,
+  folder: DataFolder,
   durability: 'disk' | 'process',
   identity: z.infer<typeof identitySchema>,
-): Promise<Pick<LogFile, 'store' | 'runs'>> {
-  const store = new Store(file, durability === 'disk')
+  reserve: Reserve,
+): Promise<Pick<LogFile, 'store' | 'runs' | 'journal'>> {
+  const store = new Store(folder.file, durability === 'disk')
   try {
     await putFormat(store, durability === 'disk' ? identity : { ...identity, unsynced: bootId() })
     await beginRuns(store)
+    await recover(store, reserve, folder.journalFile, identity.secret)
     if (durability === 'process') await store.sync()
-    return { store, runs: Runs.load(store, identity.epoch, (store.state() ?? emptyState).head) }
+    const runs = Runs.load(store, identity.epoch, (store.state() ?? emptyState).head)
+    const journal = await Journal.open(folder.journalFile, durability === 'disk', identity.secret, runs.current)
+    return { store, runs, journal }
   } catch (error) {
     await store.close()
     throw error
@@ -145,7 +161,7 @@ function checkFormat(rows: Rows | undefined, { file }: DataFolder): z.infer<type
   if (!format.success) {
     throw new BridgeError('log_foreign', `${file} belongs to another application: choose another data folder`)
   }
-  if (format.data.version !== formatVersion) {
+  if (!readableVersions.includes(format.data.version)) {
     throw new BridgeError(
       'log_foreign',
       `${file} has version ${format.data.version} of the format, and this Sidecast knows version ${formatVersion}: start the version that wrote it, or choose another data folder`,

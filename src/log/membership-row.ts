@@ -15,11 +15,11 @@ export function readMembership(tables: Tables, key: Buffer): Membership | undefi
 /** Puts a membership in its row; returns the one that stood there. */
 export function writeMembership(tables: Tables, key: Buffer, membership: Membership): Membership | undefined {
   const row = tables.members.get(key)
-  tables.members.put(key, encode(membership))
+  tables.members.put(key, encodeMembership(membership))
   return row && decodeMembership(row)
 }
 
-function encode({ present, position, time, authorized }: Membership): Buffer {
+export function encodeMembership({ present, position, time, authorized }: Membership): Buffer {
   const { givenAt, until } = authorized ?? {}
   const bytes = Buffer.allocUnsafe(givenAt === undefined ? 17 : until === undefined ? 25 : 33)
   bytes[0] = (present ? presentFlag : 0) | (givenAt === undefined ? 0 : authorizedFlag) | (until === undefined ? 0 : untilFlag)

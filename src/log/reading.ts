@@ -18,25 +18,27 @@ import { decodeMembership } from './membership-row.ts'
 import { decodeRecord } from './record.ts'
 import type { State } from './state.ts'
 import type { Store } from './store.ts'
+import type { Tail } from './tail.ts'
 
 const chunk = 64
 
 /** A cursor for each of so many streams costs more than a look at as many entries. */
 const scanFrom = 64
 
-export function readStreams(store: Store, { first, head }: State, after: number, streams: readonly Stream[], limit: number): Reading {
+/** `tail`: what the tables do not have yet; `state` is that with it. */
+export function readStreams(store: Store, { first, head }: State, after: number, streams: readonly Stream[], limit: number, tail?: Tail): Reading {
   if (after < first - 1 || after > head) return { gap: true }
   const wanted = new Set(streams)
-  const scanned = wanted.size < scanFrom ? undefined : scan(store, { head, after, limit }, wanted)
+  const scanned = wanted.size < scanFrom ? undefined : scan(store, { head, after, limit }, wanted, tail)
   if (scanned !== undefined) return scanned
   const entries: Stored[] = []
-  const heads = [...wanted].map((stream) => new StreamHead(store, stream, after))
+  const heads = [...wanted].map((stream) => new StreamHead(store, stream, after, tail))
   let upTo = after
   for (;;) {
     const position = heads.reduce((least, { position }) => Math.min(least, position), Number.POSITIVE_INFINITY)
     if (position === Number.POSITIVE_INFINITY) return { gap: false, entries, upTo: head, more: false }
     if (entries.length >= limit) return { gap: false, entries, upTo, more: true }
-    entries.push(readEntry(store, position))
+    entries.push(tail?.get(position) ?? readEntry(store, position))
     upTo = position
     for (const head of heads) head.pass(position)
   }
@@ -50,18 +52,33 @@ function scan(
   store: Store,
   { head, after, limit }: { readonly head: number; readonly after: number; readonly limit: number },
   wanted: ReadonlySet<Stream>,
+  tail: Tail | undefined,
 ): Reading | undefined {
   const entries: Stored[] = []
   const range = { start: positionKey(after + 1), end: positionKey(head + 1), limit: wanted.size, transaction: store.snapshot }
   let count = 0
-  for (const { key, value } of store.tables.entries.getRange(range)) {
-    const stored = decodedOrNothing(value, readPosition(key, 0))
+  for (const stored of settledThenTail(store, range, tail)) {
     if (stored === undefined || ++count === wanted.size) return undefined
     if (!entryStreams(stored.entry).some((stream) => wanted.has(stream))) continue
     if (entries.length >= limit) return { gap: false, entries, upTo: entries.at(-1)?.position ?? after, more: true }
     entries.push(stored)
   }
   return { gap: false, entries, upTo: head, more: false }
+}
+
+/** Undefined: one that is damaged. For an instant the tail may begin with what the tables have. */
+function* settledThenTail(
+  store: Store,
+  range: Parameters<Store['tables']['entries']['getRange']>[0] & { readonly start: Buffer },
+  tail: Tail | undefined,
+): Iterable<Stored | undefined> {
+  let next = readPosition(range.start, 0)
+  for (const { key, value } of store.tables.entries.getRange(range)) {
+    const position = readPosition(key, 0)
+    next = position + 1
+    yield decodedOrNothing(value, position)
+  }
+  for (const stored of tail?.all() ?? []) if (stored.position >= next && entryStreams(stored.entry).length > 0) yield stored
 }
 
 function decodedOrNothing(record: Buffer, position: number): Stored | undefined {
@@ -91,12 +108,15 @@ function readEntry(store: Store, position: number): Stored {
 class StreamHead {
   readonly #store: Store
   readonly #stream: Stream
+  readonly #tail: Tail | undefined
   #chunk: readonly number[] = []
   #index = 0
+  #ended = false
 
-  constructor(store: Store, stream: Stream, after: number) {
+  constructor(store: Store, stream: Stream, after: number, tail: Tail | undefined) {
     this.#store = store
     this.#stream = stream
+    this.#tail = tail
     this.#fetch(after + 1)
   }
 
@@ -108,19 +128,26 @@ class StreamHead {
   pass(position: number): void {
     if (this.position !== position) return
     this.#index++
-    if (this.#index === chunk) this.#fetch(position + 1)
+    if (this.#index === this.#chunk.length && !this.#ended) this.#fetch(position + 1)
   }
 
   #fetch(from: number): void {
     const range = { start: indexKey(this.#stream, from), end: indexKey(this.#stream, Number.MAX_SAFE_INTEGER), limit: chunk }
-    this.#chunk = [...this.#store.tables.streams.getKeys({ ...range, transaction: this.#store.snapshot })].map(indexPosition)
+    const settled = [...this.#store.tables.streams.getKeys({ ...range, transaction: this.#store.snapshot })].map(indexPosition)
+    this.#ended = settled.length < chunk
+    // The tail goes on behind what the tables have; for an instant they may have the same.
+    const next = (settled.at(-1) ?? from - 1) + 1
+    this.#chunk = this.#ended && this.#tail !== undefined ? [...settled, ...this.#tail.positions(this.#stream, next)] : settled
     this.#index = 0
   }
 }
 
-export function readMemberships(store: Store, member: Member): ReadonlyMap<string, Membership> {
+export function readMemberships(store: Store, member: Member, tail?: Tail): ReadonlyMap<string, Membership> {
   const rows = store.tables.members.getRange({ ...membershipRange(member), transaction: store.snapshot })
-  return new Map([...rows].map(({ key, value }) => [membershipRoom(key), decodeMembership(value)]))
+  return new Map([
+    ...[...rows].map(({ key, value }) => [membershipRoom(key), decodeMembership(value)] as const),
+    ...(tail?.memberships(member) ?? []),
+  ])
 }
 
 /** Of all users, one after the other. */
@@ -131,12 +158,12 @@ export function* readUserMemberships(store: Store): Iterable<{ readonly user: st
 }
 
 /** Jumps from session to session, whatever number of rooms they have. */
-export function readSessionsWithMemberships(store: Store): readonly string[] {
+export function readSessionsWithMemberships(store: Store, tail?: Tail): readonly string[] {
   const sessions: string[] = []
   let start: Buffer = sessionMemberships.start
   for (;;) {
     const [key] = [...store.tables.members.getKeys({ start, end: sessionMemberships.end, limit: 1, transaction: store.snapshot })]
-    if (key === undefined) return sessions
+    if (key === undefined) return tail === undefined ? sessions : [...new Set([...sessions, ...tail.sessionsWithMemberships()])]
     const session = membershipSession(key)
     sessions.push(session)
     start = membershipRange({ session }).end

@@ -23,6 +23,10 @@ export class Reserve {
     this.#allocatedBytes = allocatedBytes
   }
 
+  has(usedBytes: number, freeBytes: number): boolean {
+    return this.#allocatedBytes - usedBytes >= freeBytes
+  }
+
   /**
    * Never called while a transaction runs: it writes behind the end of the file only, and nobody else may move that end.
    * @throws the error of the file system when there is not that much space.

@@ -57,6 +57,11 @@ export class Runs {
     this.#runs = [...known.map(named), this.#current]
   }
 
+  /** The id of this run. */
+  get current(): string {
+    return this.#current.id
+  }
+
   /** For `of`. */
   share(): readonly SharedRun[] {
     return this.#runs.map(({ id, from }) => ({ id, from }))
@@ -110,6 +115,11 @@ export async function beginRuns(store: Store): Promise<void> {
   const { runs } = store.tables
   if ([...runs.getKeys({ limit: 1, transaction: store.snapshot })].length > 0) return
   await store.write(() => runs.put(positionKey(0), Buffer.from(randomName(idLength))))
+}
+
+/** The id of the run that has written last; undefined when there is none. */
+export function newestRun({ tables, snapshot }: Store): string | undefined {
+  return [...tables.runs.getRange({ transaction: snapshot })].at(-1)?.value.toString()
 }
 
 export function randomName(length: number): string {

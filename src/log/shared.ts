@@ -6,6 +6,7 @@ import { readMemberships, readRevocations, readSessionsWithMemberships, readStre
 import { Runs, type SharedRun } from './runs.ts'
 import { emptyState, type State } from './state.ts'
 import { Store } from './store.ts'
+import { Tail } from './tail.ts'
 
 /** What another process has to know of an open log to read it. */
 export interface LogShare {
@@ -15,13 +16,15 @@ export interface LogShare {
   /** Hex. */
   readonly secret: string
   readonly runs: readonly SharedRun[]
+  /** What the file does not have yet; what follows is told by `LogLink`. */
+  readonly tail: readonly Stored[]
 }
 
 /** The line to the process that writes. Nothing here may throw. */
 export interface LogLink {
   /** As `EventLog.append`: the entries come back by `follow` before it resolves. */
   append(entries: readonly Entry[]): Promise<readonly Appended[]>
-  /** Every entry, in order, when it can be read from the file. */
+  /** Every entry behind the tail, in order. */
   follow(onEntries: (entries: readonly Stored[]) => void): void
   /** As `EventLog.catchUp`; when it resolves, what the writer has found can be read from the file. */
   catchUp(offset: string): Promise<boolean>
@@ -38,15 +41,18 @@ export class SharedLog implements EventLog {
   readonly #store: Store
   #runs: Runs
   readonly #link: LogLink
+  /** What was told and does not stand in the snapshot. */
+  readonly #tail = new Tail()
   #state: State
   #closed = false
 
-  constructor({ file, epoch, secret, runs }: LogShare, link: LogLink) {
+  constructor({ file, epoch, secret, runs, tail }: LogShare, link: LogLink) {
     this.epoch = epoch
     this.secret = Buffer.from(secret, 'hex')
     this.#runs = Runs.of(epoch, runs)
     this.#store = new Store(file, true, { readOnly: true })
     this.#state = this.#store.state() ?? emptyState
+    this.#take(tail)
     this.#link = link
   }
 
@@ -57,10 +63,11 @@ export class SharedLog implements EventLog {
 
   follow(onEntries: (entries: readonly Stored[]) => void): void {
     // What was under way when the file was opened stands in it already.
-    const from = this.#state.head
+    const from = this.head()
     this.#link.follow((entries) => {
       if (this.#closed) return
       this.renew()
+      this.#take(entries)
       const news = entries.filter(({ position }) => position > from)
       if (news.length > 0) onEntries(news)
     })
@@ -71,6 +78,7 @@ export class SharedLog implements EventLog {
     if (this.#closed) return
     this.#store.renew()
     this.#state = this.#store.state() ?? emptyState
+    this.#tail.drop(this.#state.head)
   }
 
   /** What gives out positions has begun another run. */
@@ -79,7 +87,7 @@ export class SharedLog implements EventLog {
   }
 
   head(): number {
-    return this.#state.head
+    return Math.max(this.#state.head, this.#tail.head)
   }
 
   first(): number {
@@ -91,7 +99,7 @@ export class SharedLog implements EventLog {
   }
 
   positionOf(offset: string): number | undefined {
-    return this.#runs.positionOf(offset, this.#state.head)
+    return this.#runs.positionOf(offset, this.head())
   }
 
   async catchUp(offset: string): Promise<boolean> {
@@ -102,15 +110,15 @@ export class SharedLog implements EventLog {
   }
 
   read(after: number, streams: readonly Stream[], limit: number): Reading {
-    return readStreams(this.#store, this.#state, after, streams, limit)
+    return readStreams(this.#store, { ...this.#state, head: this.head() }, after, streams, limit, this.#tail)
   }
 
   memberships(member: Member): ReadonlyMap<string, Membership> {
-    return readMemberships(this.#store, member)
+    return readMemberships(this.#store, member, this.#tail)
   }
 
   sessionsWithMemberships(): readonly string[] {
-    return readSessionsWithMemberships(this.#store)
+    return readSessionsWithMemberships(this.#store, this.#tail)
   }
 
   revocations(after = 0): readonly Stored<RevocationEntry>[] {
@@ -126,5 +134,9 @@ export class SharedLog implements EventLog {
     if (this.#closed) return
     this.#closed = true
     await this.#store.close()
+  }
+
+  #take(entries: readonly Stored[]): void {
+    for (const stored of entries) if (stored.position > this.#state.head) this.#tail.add(stored)
   }
 }

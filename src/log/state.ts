@@ -1,3 +1,5 @@
+import type { Placed } from './place.ts'
+
 /** What the log is at one commit. Written in the transaction that changes it, so it is never ahead of or behind the entries. */
 export interface State {
   /** The position of the newest entry. */
@@ -11,6 +13,12 @@ export interface State {
 }
 
 export const emptyState: State = { head: 0, time: 0, first: 1, kept: 0 }
+
+/** With entries behind it. */
+export function stateAfter(before: State, placed: readonly Placed[]): State {
+  const { position: head, time } = placed.at(-1)?.stored ?? { position: before.head, time: before.time }
+  return { ...before, head, time, kept: before.kept + placed.filter(({ prepared }) => prepared.indexKeys.length > 0).length }
+}
 
 export function encodeState(state: State): Buffer {
   const bytes = Buffer.allocUnsafe(32)

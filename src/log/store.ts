@@ -15,11 +15,14 @@ export interface Table {
   get(key: Buffer, options?: { readonly transaction?: Transaction }): Buffer | undefined
   getKeys(range: Range): Iterable<Buffer>
   getRange(range: Range): Iterable<{ readonly key: Buffer; readonly value: Buffer }>
-  put(key: Buffer, value: Buffer): void
-  /** With `append`, for a key after all others: pages are filled instead of split in halves. False when it is not after them. */
+  put(key: Buffer, value: Buffer, options?: { readonly append: true }): unknown
+  /** With `append` as `Append`; false when the key is not after the others. */
   putSync(key: Buffer, value: Buffer, options: { readonly append: true }): unknown
   remove(key: Buffer): void
 }
+
+/** A row whose key is after all others: pages are filled instead of split in halves. */
+export type Append = (table: Table, key: Buffer, value: Buffer) => void
 
 /** The tables of the log. What is written in one `write` is there as a whole or not at all. */
 export interface Tables {
@@ -124,6 +127,27 @@ export class Store {
     }
   }
 
+  /**
+   * As `write`, but LMDB's own thread does what `action` asks for, so that the event loop is free meanwhile: `action` sees nothing of what it writes.
+   */
+  async writeBehind(action: (append: Append) => void): Promise<void> {
+    if (this.#fatal !== undefined) throw this.#fatal
+    const appended: unknown[] = []
+    try {
+      const written = this.#root.batch(() => action((table, key, value) => appended.push(table.put(key, value, { append: true }))))
+      const results = await Promise.all([...appended, written])
+      this.renew()
+      if (results.includes(false)) {
+        this.#fatal = beyondHead()
+        throw this.#fatal
+      }
+    } catch (error) {
+      const cause = await causeOf(error)
+      this.#probe()
+      throw cause
+    }
+  }
+
   /** A write of this size that leaves nothing behind but room for as much. */
   async canary(bytes: number, time: number): Promise<void> {
     const value = Buffer.alloc(Math.max(16, bytes))
@@ -172,6 +196,11 @@ export class Store {
       this.#fatal = new Error('the log file cannot be written to any more: check the disk, then restart', { cause: error })
     }
   }
+}
+
+/** Nothing is overwritten: an entry at this position means that the head is wrong. */
+export function beyondHead(): BridgeError {
+  return new BridgeError('log_damaged', 'the log has entries beyond its head')
 }
 
 /** A failed commit rejects with a promise of its reason, which would be an unhandled rejection when nobody looks at it. */

@@ -150,8 +150,8 @@ describe('a file that is not this log', () => {
 
   test('of a newer version is refused', async () => {
     const { folder, file } = await writtenFolder(1)
-    await editFormat(file, (format) => ({ ...format, version: 2 }))
-    await expect(openEmbedded(folder)).rejects.toMatchObject({ code: 'log_foreign', message: expect.stringContaining('version 2') })
+    await editFormat(file, (format) => ({ ...format, version: 3 }))
+    await expect(openEmbedded(folder)).rejects.toMatchObject({ code: 'log_foreign', message: expect.stringContaining('version 3') })
   })
 })
 

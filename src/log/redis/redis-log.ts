@@ -174,7 +174,7 @@ export class RedisLog implements EventLog {
   }
 
   share(): LogShare {
-    return { file: this.#window.file, epoch: this.epoch, secret: this.#meta.secret, runs: this.#runs.share() }
+    return { file: this.#window.file, epoch: this.epoch, secret: this.#meta.secret, runs: this.#runs.share(), tail: [] }
   }
 
   /** To be called when a process that has read the log is gone. */

@@ -3,7 +3,7 @@ import type { Revocation } from '../../core/revocation.ts'
 import { BridgeError } from '../../errors.ts'
 import { type Prepared, prepare } from '../append.ts'
 import { membershipKey, membershipRange } from '../keys.ts'
-import { bodyOf, decodeBody, draftRecord } from '../record.ts'
+import { bodyOf, decodeBody } from '../record.ts'
 import { unpack } from './pack.ts'
 import { timeOf, toPosition } from './place.ts'
 
@@ -30,7 +30,7 @@ export interface Followed {
 /** `olderThan`: for what is put back after it was lost: only if nothing stands there that is as new. @throws BridgeError invalid_event */
 export function toFrame(entry: Entry, olderThan?: number): Frame {
   const prepared = prepare(entry)
-  const frame = { prepared, body: bodyOf(prepared.draft ?? draftRecord(entry)) }
+  const frame = { prepared, body: bodyOf(prepared.draft) }
   switch (entry.kind) {
     case 'event':
       return { ...frame, kind: entry.volatile ? 'v' : 'e', a: '', b: entry.digest ?? '' }

@@ -1,0 +1,185 @@
+import { createHash } from 'node:crypto'
+import { constants } from 'node:fs'
+import { type FileHandle, open } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { crc32 } from 'node:zlib'
+import type { Stored } from '../core/entry.ts'
+import { syncFolder } from './data-folder.ts'
+import { decodeRecord } from './record.ts'
+
+// The file has two halves, which take turns. In each stand groups, one behind the other, from its beginning on. The bytes of a group, big-endian:
+//   0 CRC-32 of all that follows | 4 key of the run (16 bytes) | 20 lap (u32) | 24 length of the records (u32) | 28 records, each behind its length (u32)
+const keyStart = 4
+const keyBytes = 16
+const lapStart = 20
+const lengthStart = 24
+const headBytes = 28
+const halfBytes = 2 ** 22
+const pieceBytes = 2 ** 20
+
+interface Half {
+  readonly start: number
+  /** Behind the last group. */
+  end: number
+  /** The position of the newest entry in it: when that stands in the tables, the half can be written anew. */
+  newest: number
+}
+
+/**
+ * Where entries are made durable before they stand in the tables: one write and one sync for what many callers append together, on pages that follow each other,
+ * in space that was taken from the disk before. The tables, whose pages lie anywhere, follow a little later and with more at once.
+ */
+export class Journal {
+  readonly #file: FileHandle
+  readonly #synced: boolean
+  readonly #key: Buffer
+  #halves: readonly [Half, Half] = [
+    { start: 0, end: 0, newest: 0 },
+    { start: halfBytes, end: halfBytes, newest: 0 },
+  ]
+  #lap = 1
+
+  /** `run`: who writes now. What other runs have written is not looked at any more: read it before. */
+  static async open(path: string, synced: boolean, secret: string, run: string): Promise<Journal> {
+    const file = await open(path, constants.O_RDWR | constants.O_CREAT, 0o644)
+    try {
+      const { size } = await file.stat()
+      if (size < halfBytes * 2) {
+        // All its blocks, so that a sync has nothing to tell the file system but the bytes themselves.
+        for (let at = size; at < halfBytes * 2; at += pieceBytes) await writeAll(file, Buffer.alloc(Math.min(pieceBytes, halfBytes * 2 - at)), at)
+        await file.sync()
+        await syncFolder(dirname(path))
+      }
+      return new Journal(file, synced, runKey(secret, run))
+    } catch (error) {
+      await file.close()
+      throw error
+    }
+  }
+
+  private constructor(file: FileHandle, synced: boolean, key: Buffer) {
+    this.#file = file
+    this.#synced = synced
+    this.#key = key
+  }
+
+  /** Up to where the tables must have followed before these records can be written; undefined: they will never fit. */
+  needs(records: readonly Buffer[]): number | undefined {
+    const [current, other] = this.#halves
+    const bytes = groupBytes(records)
+    if (bytes > halfBytes) return undefined
+    return current.end + bytes <= current.start + halfBytes ? 0 : other.newest
+  }
+
+  /**
+   * Resolves when the records are on the disk. One at a time; what fails is as if it had never been tried.
+   * `newest`: the position of the last one.
+   */
+  async write(records: readonly Buffer[], newest: number): Promise<void> {
+    const group = this.#encode(records)
+    const [current] = this.#halves
+    const half = current.end + group.length <= current.start + halfBytes ? current : this.#turn(group)
+    try {
+      await writeAll(this.#file, group, half.end)
+      if (this.#synced) await this.#file.datasync()
+    } catch (error) {
+      // Whoever waits is told that it is not stored, so it must not be found.
+      await writeAll(this.#file, Buffer.alloc(headBytes), half.end).catch(() => undefined)
+      throw error
+    }
+    half.end += group.length
+    half.newest = newest
+  }
+
+  /** When all stands in the tables: nothing is left to be read. */
+  async clear(): Promise<void> {
+    for (const { start } of this.#halves) await writeAll(this.#file, Buffer.alloc(headBytes), start)
+  }
+
+  close(): Promise<void> {
+    return this.#file.close()
+  }
+
+  #turn(group: Buffer): Half {
+    const [current, other] = this.#halves
+    other.end = other.start
+    this.#halves = [other, current]
+    this.#lap++
+    seal(group, this.#lap)
+    return other
+  }
+
+  #encode(records: readonly Buffer[]): Buffer {
+    const group = Buffer.allocUnsafe(groupBytes(records))
+    this.#key.copy(group, keyStart)
+    group.writeUInt32BE(group.length - headBytes, lengthStart)
+    let at = headBytes
+    for (const record of records) {
+      at = group.writeUInt32BE(record.length, at)
+      at += record.copy(group, at)
+    }
+    return seal(group, this.#lap)
+  }
+}
+
+function groupBytes(records: readonly Buffer[]): number {
+  return records.reduce((sum, record) => sum + 4 + record.length, headBytes)
+}
+
+/** What a run has written, in order, as far as it is whole; a file that is not there has nothing. The newest groups may be missing: those were never accepted. */
+export async function readJournal(path: string, secret: string, run: string): Promise<readonly Stored[]> {
+  const key = runKey(secret, run)
+  const file = await open(path, 'r').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined
+    throw error
+  })
+  try {
+    if (file === undefined) return []
+    const halves = [await readHalf(file, 0, key), await readHalf(file, halfBytes, key)]
+    return halves.toSorted((one, other) => one.lap - other.lap).flatMap(({ entries }) => entries)
+  } finally {
+    await file?.close()
+  }
+}
+
+async function readHalf(file: FileHandle, start: number, key: Buffer): Promise<{ readonly lap: number; readonly entries: readonly Stored[] }> {
+  const entries: Stored[] = []
+  const { bytesRead, buffer } = await file.read(Buffer.alloc(headBytes), 0, headBytes, start)
+  if (bytesRead < headBytes || !isOf(buffer, key)) return { lap: 0, entries }
+  const bytes = Buffer.alloc(halfBytes)
+  await file.read(bytes, 0, halfBytes, start)
+  const lap = bytes.readUInt32BE(lapStart)
+  for (let at = 0; at + headBytes <= halfBytes; ) {
+    const end = at + headBytes + bytes.readUInt32BE(at + lengthStart)
+    // Behind the last one stands what is left of an earlier lap.
+    if (end > halfBytes || !isOf(bytes.subarray(at), key) || bytes.readUInt32BE(at + lapStart) !== lap) break
+    const group = bytes.subarray(at, end)
+    if (crc32(group.subarray(keyStart)) !== group.readUInt32BE(0)) break
+    for (let next = headBytes; next < group.length; ) {
+      const record = next + 4
+      next = record + group.readUInt32BE(next)
+      entries.push(decodeRecord(group.subarray(record, next)))
+    }
+    at = end
+  }
+  return { lap, entries }
+}
+
+function isOf(group: Buffer, key: Buffer): boolean {
+  return group.compare(key, 0, keyBytes, keyStart, keyStart + keyBytes) === 0
+}
+
+function seal(group: Buffer, lap: number): Buffer {
+  group.writeUInt32BE(lap, lapStart)
+  group.writeUInt32BE(crc32(group.subarray(keyStart)), 0)
+  return group
+}
+
+/** Publishers know the run but not the secret: nothing that they send can look like a group. */
+function runKey(secret: string, run: string): Buffer {
+  return createHash('sha256').update(`journal ${secret} ${run}`).digest().subarray(0, keyBytes)
+}
+
+async function writeAll(file: FileHandle, bytes: Buffer, at: number): Promise<void> {
+  for (let done = 0; done < bytes.length; ) done += (await file.write(bytes, done, bytes.length - done, at + done)).bytesWritten
+}

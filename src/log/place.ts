@@ -1,0 +1,97 @@
+import { type Membership, type Stored, toMembership } from '../core/entry.ts'
+import type { Appended } from '../core/event-log.ts'
+import { type Prepared, prepare, readId, toKnown, writeId, writeSealed } from './append.ts'
+import { placeIndexKey, positionKey } from './keys.ts'
+import { decodeMembership, encodeMembership } from './membership-row.ts'
+import { draftRecord, sealRecord } from './record.ts'
+import type { State } from './state.ts'
+import type { Append, Store, Tables } from './store.ts'
+import { Tail } from './tail.ts'
+
+/** An entry that has its place, and what is needed to write it. */
+export interface Placed {
+  readonly prepared: Prepared
+  readonly stored: Stored
+  readonly record: Buffer
+}
+
+export interface Placement {
+  readonly placed: readonly Placed[]
+  readonly outcomes: readonly (readonly Appended[])[]
+}
+
+/** Whether its place can be decided from what the tail knows: what concerns revocations, and what a session leaves behind, only the tables know. */
+export function isPlaceable({ entry }: Prepared): boolean {
+  return entry.kind === 'event' || entry.kind === 'membership' || entry.kind === 'disconnect'
+}
+
+/** Decides what becomes of several callers' appends, without writing anything: as `writeAppends`, from the tables and what is not in them yet. */
+export function placeAppends(
+  store: Store,
+  tail: Tail,
+  before: State,
+  appends: readonly (readonly Prepared[])[],
+  now: number,
+  dedupeWindowMs: number,
+): Placement {
+  // One time for the group, and never one before that of an older entry, whatever the clock does.
+  const time = Math.max(now, before.time)
+  let { head } = before
+  const placed: Placed[] = []
+  const group = new Tail()
+  const outcomes = appends.map((append) =>
+    append.map((prepared): Appended => {
+      const known = findId(store, [group, tail], prepared, time, dedupeWindowMs)
+      if (known !== undefined) return known
+      head++
+      const one = place(prepared, head, time, findMembership(store, [group, tail], prepared))
+      group.add(one.stored, [])
+      placed.push(one)
+      return { outcome: 'stored', position: head, time }
+    }),
+  )
+  return { placed, outcomes }
+}
+
+/** What was placed by a process that did not come to writing it. */
+export function placeAgain({ entry, position, time, was }: Stored): Placed {
+  return place(prepare(entry), position, time, was)
+}
+
+/** Writes an entry whose place was decided before; reads nothing. */
+export function writePlaced(tables: Tables, append: Append, { prepared, stored, record }: Placed): void {
+  const { idKey, memberKey, indexKeys } = prepared
+  const { entry, position, time } = stored
+  if (idKey !== undefined && entry.kind === 'event') writeId(tables, append, idKey, entry.digest ?? '', positionKey(position), position, time)
+  if (entry.kind === 'membership' && memberKey !== undefined) tables.members.put(memberKey, encodeMembership(toMembership(entry, position, time)))
+  if (indexKeys.length > 0) writeSealed(tables, append, record, indexKeys, position)
+}
+
+function place(prepared: Prepared, position: number, time: number, was: Membership | undefined): Placed {
+  const { entry, draft, indexKeys } = prepared
+  for (const key of indexKeys) placeIndexKey(key, position)
+  return {
+    prepared,
+    stored: { position, time, entry, ...(was && { was }) },
+    record: sealRecord(was === undefined ? draft : draftRecord(entry, was), position, time),
+  }
+}
+
+function findId(store: Store, tails: readonly Tail[], { entry, idKey }: Prepared, time: number, windowMs: number): Appended | undefined {
+  if (idKey === undefined || entry.kind !== 'event') return undefined
+  for (const tail of tails) {
+    const known = tail.findId(entry.id)
+    if (known !== undefined) return toKnown(entry, known, time, windowMs)
+  }
+  return toKnown(entry, readId(store.tables, idKey, { transaction: store.snapshot }), time, windowMs)
+}
+
+function findMembership(store: Store, tails: readonly Tail[], { entry, memberKey }: Prepared): Membership | undefined {
+  if (memberKey === undefined || entry.kind !== 'membership') return undefined
+  for (const tail of tails) {
+    const membership = tail.membership(entry.member, entry.room)
+    if (membership !== undefined) return membership
+  }
+  const row = store.tables.members.get(memberKey, { transaction: store.snapshot })
+  return row && decodeMembership(row)
+}
