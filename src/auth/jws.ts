@@ -70,7 +70,8 @@ export function isSignedBy({ algorithm, input, signature }: Jws, key: KeyObject)
       case 'PS384':
       case 'PS512':
         // RFC 7518 3.5: the salt is as long as the hash, no other length will do.
-        return verify(hashOf(algorithm), input, { key, ...pss }, signature)
+        // OpenSSL would take one without its leading zeros; RFC 8017 8.1.2 has one length only.
+        return signature.length === modulusBytes(key) && verify(hashOf(algorithm), input, { key, ...pss }, signature)
       case 'ES256':
       case 'ES384':
       case 'ES512':
@@ -85,6 +86,10 @@ export function isSignedBy({ algorithm, input, signature }: Jws, key: KeyObject)
     // A signature that OpenSSL cannot even read.
     return false
   }
+}
+
+function modulusBytes(key: KeyObject): number {
+  return Math.ceil((key.asymmetricKeyDetails?.modulusLength ?? 0) / 8)
 }
 
 /** Something that a stranger sent, for the log: in quotes and not long. */

@@ -81,6 +81,25 @@ describe.each(families)('%s', (alg, signer, keys) => {
   })
 })
 
+test('an RSA signature that begins with a zero is refused without it', async () => {
+  const keys = publicKeys(rsaKey)
+  for (const [alg, signer] of [
+    ['RS256', rsa(256, rsaKey.privateKey)],
+    ['PS256', pss(256, rsaKey.privateKey)],
+  ] as const) {
+    // One in 256 does.
+    for (let number = 0; ; number++) {
+      const genuine = signJws({ alg }, { ...claims, number }, signer)
+      const cut = genuine.lastIndexOf('.') + 1
+      const signature = Buffer.from(genuine.slice(cut), 'base64url')
+      if (signature[0] !== 0) continue
+      expect(await judge(genuine, { keys })).toEqual(accepted)
+      expect(await judge(genuine.slice(0, cut) + signature.toString('base64url', 1), { keys })).toBe('token_signature')
+      break
+    }
+  }
+})
+
 test('while keys are rotated, each of several PEM keys verifies, whatever kid the token names', async () => {
   const keys = publicKeys(rsaKey, p256, otherRsaKey)
   expect(await judge(signJws({ alg: 'RS256', kid: 'old' }, claims, rsa(256, rsaKey.privateKey)), { keys })).toEqual(accepted)

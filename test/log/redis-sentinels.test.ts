@@ -24,7 +24,7 @@ async function untilRole(redis: TestRedis, role: string): Promise<void> {
   while ((await roleOf(redis)) !== role) await pause(20)
 }
 
-test('a node leaves a master that lives on when the sentinels name another one, and again; everybody is told', { timeout: 120_000 }, async () => {
+test('a node leaves a master that lives on when the sentinels name another one, and again; everybody is told', { timeout: 300_000 }, async () => {
   const config = { [`user ${login.user}`]: `on >${login.password} allkeys allchannels allcommands` }
   await using first = await startRedis({ config })
   await using second = await startRedis({ config: { ...config, replicaof: `127.0.0.1 ${first.port}` } })
