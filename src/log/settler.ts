@@ -15,8 +15,11 @@ interface SettlerOptions extends RetentionOptions {
 const maxCommitEntries = 512
 // What is new waits for company so long, unless there is enough of it already.
 const patienceMs = 50
+// Enough to begin with; it is in the memory until then.
+const enoughBytes = 2 ** 18
 // Beyond it, whoever brings more has to wait.
 const maxPendingEntries = 8192
+const maxPendingBytes = 2 ** 20
 const minSweep = 128
 // What a commit may need beyond its own bytes, for pages that it copies. Removals may use more of it: they make room.
 const commitReserveBytes = 2 ** 20
@@ -77,7 +80,7 @@ export class Settler {
    */
   async makeRoom(entries: number, bytes: number): Promise<void> {
     // What could not be written must not become more.
-    if (this.#failed || this.#pending.length > maxPendingEntries) await this.settle(this.#pending[0]?.stored.position ?? 0)
+    if (this.#failed || this.#pending.length > maxPendingEntries || this.#pendingBytes > maxPendingBytes) await this.settle(this.#pending[0]?.stored.position ?? 0)
     const needed = this.#needed(entries, bytes)
     if (this.#file.reserve.has(this.#usedBytes, needed)) return
     await this.exclusively(() => this.#file.reserve.ensure(this.#usedBytes, needed))
@@ -136,7 +139,7 @@ export class Settler {
 
   #schedule(): void {
     if (this.#closed || this.#running || (this.#failed && !this.#sweepDue)) return
-    if (this.#sweepDue || this.#pending.length >= maxCommitEntries) this.#start()
+    if (this.#sweepDue || this.#pending.length >= maxCommitEntries || this.#pendingBytes >= enoughBytes) this.#start()
     else if (this.#pending.length > 0) this.#timer ??= setTimeout(() => this.#start(), patienceMs).unref()
   }
 
