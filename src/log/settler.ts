@@ -80,7 +80,8 @@ export class Settler {
    */
   async makeRoom(entries: number, bytes: number): Promise<void> {
     // What could not be written must not become more.
-    if (this.#failed || this.#pending.length > maxPendingEntries || this.#pendingBytes > maxPendingBytes) await this.settle(this.#pending[0]?.stored.position ?? 0)
+    if (this.#failed || this.#pending.length > maxPendingEntries || this.#pendingBytes > maxPendingBytes)
+      await this.settle(this.#pending[0]?.stored.position ?? 0)
     const needed = this.#needed(entries, bytes)
     if (this.#file.reserve.has(this.#usedBytes, needed)) return
     await this.exclusively(() => this.#file.reserve.ensure(this.#usedBytes, needed))
