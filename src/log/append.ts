@@ -2,13 +2,13 @@ import type { Entry, EventEntry, Member, Stored } from '../core/entry.ts'
 import { entryStreams, toMembership } from '../core/entry.ts'
 import type { Appended } from '../core/event-log.ts'
 import type { Stream } from '../core/target.ts'
-import { dedupeKey, indexKey, membershipKey, membershipRange, placeIndexKey, positionKey } from './keys.ts'
+import { checkStream, dedupeKey, indexKey, membershipKey, membershipRange, positionKey } from './keys.ts'
+import type { KnownId } from './latest.ts'
 import { writeMembership } from './membership-row.ts'
 import { type Draft, draftRecord, sealRecord } from './record.ts'
 import { writeRevocation } from './revocation-row.ts'
 import { encodeState, type State } from './state.ts'
 import { type Append, beyondHead, stateKey, type Table, type Tables } from './store.ts'
-import type { KnownId } from './tail.ts'
 
 /** An entry with everything that can be computed before the transaction. */
 export interface Prepared {
@@ -16,8 +16,6 @@ export interface Prepared {
   /** A membership's is made anew when it replaces one. */
   readonly draft: Draft
   /** None for what cannot be read again. */
-  readonly indexKeys: readonly Buffer[]
-  /** As the index keys. */
   readonly streams: readonly Stream[]
   readonly idKey: Buffer | undefined
   readonly memberKey: Buffer | undefined
@@ -33,12 +31,11 @@ const nothing = Buffer.alloc(0)
 /** @throws BridgeError invalid_event: a name is longer than a key of the log can be. */
 export function prepare(entry: Entry): Prepared {
   const streams = entryStreams(entry)
-  const indexKeys = streams.map((stream) => indexKey(stream))
+  for (const stream of streams) checkStream(stream)
   return {
     entry,
     streams,
     draft: draftRecord(entry),
-    indexKeys,
     idKey: entry.kind === 'event' && entry.digest !== undefined ? dedupeKey(entry.id) : undefined,
     memberKey: entry.kind === 'membership' ? membershipKey(entry.member, entry.room) : undefined,
   }
@@ -61,7 +58,7 @@ export function writeAppends(
       const known = findId(tables, prepared, time, dedupeWindowMs)
       if (known !== undefined) return known
       head++
-      if (prepared.indexKeys.length > 0) kept++
+      if (prepared.streams.length > 0) kept++
       stored.push(writeEntry(tables, prepared, head, time))
       return { outcome: 'stored', position: head, time }
     }),
@@ -89,29 +86,28 @@ export function readId(tables: Tables, idKey: Buffer, options?: Parameters<Table
 }
 
 function writeEntry(tables: Tables, prepared: Prepared, position: number, time: number): Stored {
-  const { idKey, memberKey, draft, indexKeys } = prepared
+  const { idKey, memberKey, draft, streams } = prepared
   const entry = writeRevocation(tables, prepared.entry, position, time)
-  const key = positionKey(position)
-  if (idKey !== undefined && entry.kind === 'event') writeId(tables, appendSync, idKey, entry.digest ?? '', key, position, time)
+  if (idKey !== undefined && entry.kind === 'event') writeId(tables, appendSync, idKey, entry.digest ?? '', position, time)
   const was =
     entry.kind === 'membership' && memberKey !== undefined ? writeMembership(tables, memberKey, toMembership(entry, position, time)) : undefined
   if (entry.kind === 'session-ended') forgetMemberships(tables, entry)
-  if (indexKeys.length > 0) writeRecord(tables, was === undefined ? draft : draftRecord(entry, was), indexKeys, position, time)
+  if (streams.length > 0) writeRecord(tables, was === undefined ? draft : draftRecord(entry, was), streams, position, time)
   return { position, time, entry, ...(was && { was }) }
 }
 
 /** An entry that can be read again, at its place, with the rows by which its streams find it. */
-export function writeRecord(tables: Tables, draft: Draft, indexKeys: readonly Buffer[], position: number, time: number): void {
-  writeSealed(tables, appendSync, sealRecord(draft, position, time), indexKeys, position)
+export function writeRecord(tables: Tables, draft: Draft, streams: readonly Stream[], position: number, time: number): void {
+  writeSealed(tables, appendSync, sealRecord(draft, position, time), streams, position)
 }
 
 /** `record`: with its place. */
-export function writeSealed(tables: Tables, append: Append, record: Buffer, indexKeys: readonly Buffer[], position: number): void {
+export function writeSealed(tables: Tables, append: Append, record: Buffer, streams: readonly Stream[], position: number): void {
   append(tables.entries, positionKey(position), record)
-  for (const indexKey of indexKeys) tables.streams.put(placeIndexKey(indexKey, position), nothing)
+  for (const stream of streams) tables.streams.put(indexKey(stream, position), nothing)
 }
 
-export function writeId(tables: Tables, append: Append, idKey: Buffer, digest: string, key: Buffer, position: number, time: number): void {
+export function writeId(tables: Tables, append: Append, idKey: Buffer, digest: string, position: number, time: number): void {
   const row = Buffer.allocUnsafe(16 + Buffer.byteLength(digest))
   row.writeDoubleBE(position, 0)
   row.writeDoubleBE(time, 8)
@@ -120,7 +116,7 @@ export function writeId(tables: Tables, append: Append, idKey: Buffer, digest: s
   const order = Buffer.allocUnsafe(8 + idKey.length)
   order.writeDoubleBE(time, 0)
   idKey.copy(order, 8)
-  append(tables.idOrder, key, order)
+  append(tables.idOrder, positionKey(position), order)
 }
 
 function appendSync(table: Table, key: Buffer, value: Buffer): void {

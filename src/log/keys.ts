@@ -23,19 +23,20 @@ function writePosition(key: Buffer, offset: number, position: number): void {
   key.writeUInt32BE(position >>> 0, offset + 4)
 }
 
-/** `<stream> NUL <position>`; the position can be set later with `placeIndexKey`. */
-export function indexKey(stream: Stream, position = 0): Buffer {
+/** `<stream> NUL <position>` */
+export function indexKey(stream: Stream, position: number): Buffer {
   const length = Buffer.byteLength(stream)
+  checkLength(length + 1 + positionBytes, stream)
   const key = Buffer.allocUnsafe(length + 1 + positionBytes)
   key.write(stream)
   key[length] = 0
   writePosition(key, length + 1, position)
-  return checked(key, stream)
+  return key
 }
 
-export function placeIndexKey(key: Buffer, position: number): Buffer {
-  writePosition(key, key.length - positionBytes, position)
-  return key
+/** Before it is written, where a name that is too long would fail the appends of others. @throws BridgeError invalid_event */
+export function checkStream(stream: Stream): void {
+  checkLength(Buffer.byteLength(stream) + 1 + positionBytes, stream)
 }
 
 export function indexPosition(key: Buffer): number {
@@ -44,7 +45,9 @@ export function indexPosition(key: Buffer): number {
 
 /** `<member> NUL <room>` */
 export function membershipKey(member: Member, room: string): Buffer {
-  return checked(Buffer.from(`${memberName(member)}\0${room}`), room)
+  const key = Buffer.from(`${memberName(member)}\0${room}`)
+  checkLength(key.length, room)
+  return key
 }
 
 /** All memberships of a member lie in [start, end). */
@@ -80,8 +83,6 @@ export function dedupeKey(id: string): Buffer {
   return bytes.length <= 256 ? bytes : Buffer.concat([Buffer.from('#'), createHash('sha256').update(id).digest()])
 }
 
-function checked(key: Buffer, name: string): Buffer {
-  // Found before the transaction: in it, this would fail the appends of others.
-  if (key.length > maxKeyBytes) throw new BridgeError('invalid_event', `a name of ${name.length} characters is too long for the log`)
-  return key
+function checkLength(bytes: number, name: string): void {
+  if (bytes > maxKeyBytes) throw new BridgeError('invalid_event', `a name of ${name.length} characters is too long for the log`)
 }

@@ -1,17 +1,20 @@
 import { type Membership, type Stored, toMembership } from '../core/entry.ts'
 import type { Appended } from '../core/event-log.ts'
+import type { Stream } from '../core/target.ts'
 import { type Prepared, prepare, readId, toKnown, writeId, writeSealed } from './append.ts'
-import { placeIndexKey, positionKey } from './keys.ts'
+import { dedupeKey, membershipKey } from './keys.ts'
+import { Latest } from './latest.ts'
 import { decodeMembership, encodeMembership } from './membership-row.ts'
 import { draftRecord, sealRecord } from './record.ts'
 import type { State } from './state.ts'
 import type { Append, Store, Tables } from './store.ts'
-import { Tail } from './tail.ts'
+import type { Tail } from './tail.ts'
 
-/** An entry that has its place, and what is needed to write it. */
+/** An entry that has its place, and what is needed to write it: many of them wait for the tables at a time, so no more than that. */
 export interface Placed {
-  readonly prepared: Prepared
   readonly stored: Stored
+  /** As in `Prepared`. */
+  readonly streams: readonly Stream[]
   readonly record: Buffer
 }
 
@@ -38,14 +41,15 @@ export function placeAppends(
   const time = Math.max(now, before.time)
   let { head } = before
   const placed: Placed[] = []
-  const group = new Tail()
+  const group = new Latest()
+  const sources = [group, tail.latest]
   const outcomes = appends.map((append) =>
     append.map((prepared): Appended => {
-      const known = findId(store, [group, tail], prepared, time, dedupeWindowMs)
+      const known = findId(store, sources, prepared, time, dedupeWindowMs)
       if (known !== undefined) return known
       head++
-      const one = place(prepared, head, time, findMembership(store, [group, tail], prepared))
-      group.add(one.stored, [])
+      const one = place(prepared, head, time, findMembership(store, sources, prepared))
+      group.add(one.stored)
       placed.push(one)
       return { outcome: 'stored', position: head, time }
     }),
@@ -59,37 +63,32 @@ export function placeAgain({ entry, position, time, was }: Stored): Placed {
 }
 
 /** Writes an entry whose place was decided before; reads nothing. */
-export function writePlaced(tables: Tables, append: Append, { prepared, stored, record }: Placed): void {
-  const { idKey, memberKey, indexKeys } = prepared
+export function writePlaced(tables: Tables, append: Append, { stored, streams, record }: Placed): void {
   const { entry, position, time } = stored
-  if (idKey !== undefined && entry.kind === 'event') writeId(tables, append, idKey, entry.digest ?? '', positionKey(position), position, time)
-  if (entry.kind === 'membership' && memberKey !== undefined) tables.members.put(memberKey, encodeMembership(toMembership(entry, position, time)))
-  if (indexKeys.length > 0) writeSealed(tables, append, record, indexKeys, position)
+  if (entry.kind === 'event' && entry.digest !== undefined) writeId(tables, append, dedupeKey(entry.id), entry.digest, position, time)
+  if (entry.kind === 'membership') tables.members.put(membershipKey(entry.member, entry.room), encodeMembership(toMembership(entry, position, time)))
+  if (streams.length > 0) writeSealed(tables, append, record, streams, position)
 }
 
 function place(prepared: Prepared, position: number, time: number, was: Membership | undefined): Placed {
-  const { entry, draft, indexKeys } = prepared
-  for (const key of indexKeys) placeIndexKey(key, position)
-  return {
-    prepared,
-    stored: { position, time, entry, ...(was && { was }) },
-    record: sealRecord(was === undefined ? draft : draftRecord(entry, was), position, time),
-  }
+  const { entry, draft, streams } = prepared
+  if (was === undefined) return { stored: { position, time, entry }, streams, record: sealRecord(draft, position, time) }
+  return { stored: { position, time, entry, was }, streams, record: sealRecord(draftRecord(entry, was), position, time) }
 }
 
-function findId(store: Store, tails: readonly Tail[], { entry, idKey }: Prepared, time: number, windowMs: number): Appended | undefined {
+function findId(store: Store, sources: readonly Latest[], { entry, idKey }: Prepared, time: number, windowMs: number): Appended | undefined {
   if (idKey === undefined || entry.kind !== 'event') return undefined
-  for (const tail of tails) {
-    const known = tail.findId(entry.id)
+  for (const source of sources) {
+    const known = source.findId(entry.id)
     if (known !== undefined) return toKnown(entry, known, time, windowMs)
   }
   return toKnown(entry, readId(store.tables, idKey, { transaction: store.snapshot }), time, windowMs)
 }
 
-function findMembership(store: Store, tails: readonly Tail[], { entry, memberKey }: Prepared): Membership | undefined {
+function findMembership(store: Store, sources: readonly Latest[], { entry, memberKey }: Prepared): Membership | undefined {
   if (memberKey === undefined || entry.kind !== 'membership') return undefined
-  for (const tail of tails) {
-    const membership = tail.membership(entry.member, entry.room)
+  for (const source of sources) {
+    const membership = source.membership(entry.member, entry.room)
     if (membership !== undefined) return membership
   }
   const row = store.tables.members.get(memberKey, { transaction: store.snapshot })

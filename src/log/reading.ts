@@ -146,7 +146,7 @@ export function readMemberships(store: Store, member: Member, tail?: Tail): Read
   const rows = store.tables.members.getRange({ ...membershipRange(member), transaction: store.snapshot })
   return new Map([
     ...[...rows].map(({ key, value }) => [membershipRoom(key), decodeMembership(value)] as const),
-    ...(tail?.memberships(member) ?? []),
+    ...(tail?.latest.memberships(member) ?? []),
   ])
 }
 
@@ -163,7 +163,7 @@ export function readSessionsWithMemberships(store: Store, tail?: Tail): readonly
   let start: Buffer = sessionMemberships.start
   for (;;) {
     const [key] = [...store.tables.members.getKeys({ start, end: sessionMemberships.end, limit: 1, transaction: store.snapshot })]
-    if (key === undefined) return tail === undefined ? sessions : [...new Set([...sessions, ...tail.sessionsWithMemberships()])]
+    if (key === undefined) return tail === undefined ? sessions : [...new Set([...sessions, ...tail.latest.sessionsWithMemberships()])]
     const session = membershipSession(key)
     sessions.push(session)
     start = membershipRange({ session }).end

@@ -17,7 +17,7 @@ export async function recover(store: Store, reserve: Reserve, journalFile: strin
     const bytes = part.reduce((sum, { record }) => sum + record.length + entryReserveBytes, reserveBytes)
     await reserve.ensure(store.usedBytes(), bytes)
     const state = stateAfter(store.state() ?? emptyState, part)
-    await store.writeBehind((append) => {
+    await store.writeBehind(part[0]?.stored.position, (append) => {
       for (const placed of part) writePlaced(store.tables, append, placed)
       store.tables.meta.put(stateKey, encodeState(state))
     })

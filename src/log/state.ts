@@ -17,7 +17,7 @@ export const emptyState: State = { head: 0, time: 0, first: 1, kept: 0 }
 /** With entries behind it. */
 export function stateAfter(before: State, placed: readonly Placed[]): State {
   const { position: head, time } = placed.at(-1)?.stored ?? { position: before.head, time: before.time }
-  return { ...before, head, time, kept: before.kept + placed.filter(({ prepared }) => prepared.indexKeys.length > 0).length }
+  return { ...before, head, time, kept: before.kept + placed.filter(({ streams }) => streams.length > 0).length }
 }
 
 export function encodeState(state: State): Buffer {

@@ -1,5 +1,6 @@
 import { open, type RootDatabase, type Transaction } from 'lmdb'
 import { BridgeError, toBridgeError } from '../errors.ts'
+import { positionKey } from './keys.ts'
 import { RecentEntries } from './recent-entries.ts'
 import { decodeState, type State } from './state.ts'
 
@@ -15,7 +16,7 @@ export interface Table {
   get(key: Buffer, options?: { readonly transaction?: Transaction }): Buffer | undefined
   getKeys(range: Range): Iterable<Buffer>
   getRange(range: Range): Iterable<{ readonly key: Buffer; readonly value: Buffer }>
-  put(key: Buffer, value: Buffer, options?: { readonly append: true }): unknown
+  put(key: Buffer, value: Buffer): unknown
   /** With `append` as `Append`; false when the key is not after the others. */
   putSync(key: Buffer, value: Buffer, options: { readonly append: true }): unknown
   remove(key: Buffer): void
@@ -129,18 +130,18 @@ export class Store {
 
   /**
    * As `write`, but LMDB's own thread does what `action` asks for, so that the event loop is free meanwhile: `action` sees nothing of what it writes.
+   * `from`: the position from which on it appends.
    */
-  async writeBehind(action: (append: Append) => void): Promise<void> {
+  async writeBehind(from: number | undefined, action: (append: Append) => void): Promise<void> {
     if (this.#fatal !== undefined) throw this.#fatal
-    const appended: unknown[] = []
+    // Looked at once: LMDB's own check is a promise for each row.
+    if (from !== undefined && this.#reaches(from)) {
+      this.#fatal = beyondHead()
+      throw this.#fatal
+    }
     try {
-      const written = this.#root.batch(() => action((table, key, value) => appended.push(table.put(key, value, { append: true }))))
-      const results = await Promise.all([...appended, written])
+      await this.#root.batch(() => action(putBehind))
       this.renew()
-      if (results.includes(false)) {
-        this.#fatal = beyondHead()
-        throw this.#fatal
-      }
     } catch (error) {
       const cause = await causeOf(error)
       this.#probe()
@@ -185,6 +186,12 @@ export class Store {
     old.done()
   }
 
+  /** Whether something stands there or behind it. */
+  #reaches(position: number): boolean {
+    const range = { start: positionKey(position), limit: 1, transaction: this.#snapshot }
+    return [this.tables.entries, this.tables.idOrder].some((table) => [...table.getKeys(range)].length > 0)
+  }
+
   /**
    * After a failed write of the meta page LMDB refuses to write until the file is opened anew, and its writer thread would then wait
    * for ever. A synchronous transaction that does nothing tells, without touching the disk.
@@ -197,6 +204,9 @@ export class Store {
     }
   }
 }
+
+// LMDB fills the pages of what is put behind all others, whether it knows or not.
+const putBehind: Append = (table, key, value) => table.put(key, value)
 
 /** Nothing is overwritten: an entry at this position means that the head is wrong. */
 export function beyondHead(): BridgeError {

@@ -1,21 +1,20 @@
-import { entryStreams, type Member, type Membership, type Stored, toMembership } from '../core/entry.ts'
-import { type Stream, sessionStream, userStream } from '../core/target.ts'
+import { entryStreams, type Stored } from '../core/entry.ts'
+import type { Stream } from '../core/target.ts'
+import { Latest } from './latest.ts'
 
-/** What the dedupe window knows of an id. */
-export interface KnownId {
-  readonly position: number
-  readonly time: number
-  readonly digest: string
+/** An entry and the streams by which it is found. */
+interface Found {
+  readonly stored: Stored
+  readonly streams: readonly Stream[]
 }
 
 /** The newest entries, which do not stand in the tables yet: found as if they did. */
 export class Tail {
-  readonly #entries = new Map<number, { readonly stored: Stored; readonly streams: readonly Stream[] }>()
-  /** Positions, in order. */
+  readonly latest = new Latest()
+  readonly #entries = new Map<number, Found>()
+  /** Positions, in order, up to `#indexed`: made when somebody asks, since most entries are in the tables before anybody does. */
   readonly #streams = new Map<Stream, number[]>()
-  readonly #ids = new Map<string, KnownId>()
-  /** By the name of the member, then by room. */
-  readonly #members = new Map<string, Map<string, Membership>>()
+  #indexed = 0
   #head = 0
   #time = 0
   #kept = 0
@@ -39,36 +38,33 @@ export class Tail {
     return this.#entries.size
   }
 
-  /** An entry behind all others; found by these streams. */
-  add(stored: Stored, streams = entryStreams(stored.entry)): void {
-    const { position, time, entry } = stored
-    this.#entries.set(position, { stored, streams })
-    this.#head = position
-    this.#time = time
+  /** An entry behind all others. */
+  add(stored: Stored): void {
+    this.addFound({ stored, streams: entryStreams(stored.entry) })
+  }
+
+  /** As `add`, when its streams are known. */
+  addFound(found: Found): void {
+    const { stored, streams } = found
+    this.#entries.set(stored.position, found)
+    this.#head = stored.position
+    this.#time = stored.time
     if (streams.length > 0) this.#kept++
-    for (const stream of streams) {
-      const positions = this.#streams.get(stream)
-      if (positions === undefined) this.#streams.set(stream, [position])
-      else positions.push(position)
-    }
-    if (entry.kind === 'event' && entry.digest !== undefined) this.#ids.set(entry.id, { position, time, digest: entry.digest })
-    if (entry.kind !== 'membership') return
-    const rooms = this.#members.get(nameOf(entry.member)) ?? new Map<string, Membership>()
-    this.#members.set(nameOf(entry.member), rooms.set(entry.room, toMembership(entry, position, time)))
+    this.latest.add(stored)
   }
 
   /** The tables have them now. */
   drop(upTo: number): void {
-    const streams = new Set<Stream>()
-    for (const [position, { stored, streams: named }] of this.#entries) {
+    const touched = new Set<Stream>()
+    for (const [position, { stored, streams }] of this.#entries) {
       if (position > upTo) break
       this.#entries.delete(position)
-      if (named.length > 0) this.#kept--
-      for (const stream of named) streams.add(stream)
-      this.#forget(stored)
+      if (streams.length > 0) this.#kept--
+      if (position <= this.#indexed) for (const stream of streams) touched.add(stream)
+      this.latest.forget(stored)
     }
-    for (const stream of streams) {
-      const left = this.positions(stream, upTo + 1)
+    for (const stream of touched) {
+      const left = this.#streams.get(stream)?.filter((position) => position > upTo) ?? []
       if (left.length === 0) this.#streams.delete(stream)
       else this.#streams.set(stream, left)
     }
@@ -84,39 +80,20 @@ export class Tail {
 
   /** Of the entries of a stream, from a position on. */
   positions(stream: Stream, from: number): number[] {
-    const positions = this.#streams.get(stream)
-    if (positions === undefined) return []
-    const first = positions.findIndex((position) => position >= from)
-    return first === -1 ? [] : positions.slice(first)
+    this.#index()
+    return this.#streams.get(stream)?.filter((position) => position >= from) ?? []
   }
 
-  findId(id: string): KnownId | undefined {
-    return this.#ids.get(id)
+  #index(): void {
+    if (this.#indexed === this.#head) return
+    for (const [position, { streams }] of this.#entries) {
+      if (position <= this.#indexed) continue
+      for (const stream of streams) {
+        const positions = this.#streams.get(stream)
+        if (positions === undefined) this.#streams.set(stream, [position])
+        else positions.push(position)
+      }
+    }
+    this.#indexed = this.#head
   }
-
-  membership(member: Member, room: string): Membership | undefined {
-    return this.#members.get(nameOf(member))?.get(room)
-  }
-
-  memberships(member: Member): ReadonlyMap<string, Membership> {
-    return this.#members.get(nameOf(member)) ?? new Map<string, Membership>()
-  }
-
-  sessionsWithMemberships(): readonly string[] {
-    const prefix = sessionStream('')
-    return [...this.#members.keys()].filter((name) => name.startsWith(prefix)).map((name) => name.slice(prefix.length))
-  }
-
-  #forget({ position, entry }: Stored): void {
-    if (entry.kind === 'event' && this.#ids.get(entry.id)?.position === position) this.#ids.delete(entry.id)
-    if (entry.kind !== 'membership') return
-    const name = nameOf(entry.member)
-    const rooms = this.#members.get(name)
-    if (rooms?.get(entry.room)?.position === position) rooms.delete(entry.room)
-    if (rooms?.size === 0) this.#members.delete(name)
-  }
-}
-
-function nameOf(member: Member): string {
-  return 'user' in member ? userStream(member.user) : sessionStream(member.session)
 }

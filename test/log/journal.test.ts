@@ -57,6 +57,19 @@ test('a stream is read whole at any time while the tables follow', async () => {
   }
 })
 
+test('however fast entries come, no more than so many of them wait for the tables', async () => {
+  const { log } = await openEmbedded(newFolder(), quiet)
+  const waiting: number[] = []
+  const publish = async (): Promise<void> => {
+    for (let round = 0; round < 15; round++) {
+      await log.append(Array.from({ length: 500 }, (_, n) => eventTo(`${n}`)))
+      waiting.push(log.share().tail.length)
+    }
+  }
+  await Promise.all(Array.from({ length: 4 }, publish))
+  expect(Math.max(...waiting)).toBeLessThanOrEqual(8192)
+})
+
 test('more than the journal has room for goes through it, and nothing is missing after a kill', async () => {
   const [folder, left] = [newFolder(), newFolder()]
   const { log } = await openEmbedded(folder, quiet)
@@ -74,8 +87,10 @@ test('of a journal with a broken or missing end, whole groups are taken, up to t
   const [folder, left] = [newFolder(), newFolder()]
   const { log } = await openEmbedded(folder, quiet)
   await log.append([eventTo('r')])
-  for (let n = 0; n < 10; n++) await log.append([eventTo('r'), eventTo('r')])
+  // The tables as they are now, however soon they follow.
   copyFolder(folder, left)
+  for (let n = 0; n < 10; n++) await log.append([eventTo('r'), eventTo('r')])
+  copyFileSync(join(folder, 'journal'), join(left, 'journal'))
   const journal = readFileSync(join(left, 'journal'))
   const end = journal.findLastIndex((byte) => byte !== 0) + 1
   const heads: number[] = []

@@ -5,7 +5,7 @@ import type { Reading } from '../../core/event-log.ts'
 import type { Stream } from '../../core/target.ts'
 import { BridgeError } from '../../errors.ts'
 import { writeRecord } from '../append.ts'
-import { indexKey, membershipKey, membershipRange } from '../keys.ts'
+import { membershipKey, membershipRange } from '../keys.ts'
 import { reasonOf } from '../log-condition.ts'
 import { readMembership, writeMembership } from '../membership-row.ts'
 import { readMemberships, readRevocations, readSessionsWithMemberships, readStreams, readUserMemberships } from '../reading.ts'
@@ -203,8 +203,7 @@ function writeEntries(
     filled.push(position > statesAfter ? applyState(tables, stored) : stored)
     const streams = [...new Set(entryStreams(entry))]
     if (streams.length > 0) {
-      const indexKeys = streams.map((stream) => indexKey(stream))
-      writeRecord(tables, was === undefined ? draftOf(body) : draftRecord(entry, was), indexKeys, position, stored.time)
+      writeRecord(tables, was === undefined ? draftOf(body) : draftRecord(entry, was), streams, position, stored.time)
       kept++
     }
     head = position
