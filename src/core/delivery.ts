@@ -1,6 +1,15 @@
 import type { RoomSource } from './access.ts'
 import { Announcer } from './announcer.ts'
-import { changesStream, type Entry, type EventEntry, type Member, type MembershipEntry, type RevocationEntry, type Stored } from './entry.ts'
+import {
+  changesStream,
+  type Entry,
+  type EventEntry,
+  type Member,
+  type Membership,
+  type MembershipEntry,
+  type RevocationEntry,
+  type Stored,
+} from './entry.ts'
 import type { EventLog } from './event-log.ts'
 import type { Identity } from './identity.ts'
 import { Lifetimes } from './lifetimes.ts'
@@ -19,6 +28,15 @@ const resumeChunk = 100
 
 /** A connection attempt that its client has given up may come to life this late, at a process that was busy. */
 const belatedMs = 60_000
+
+const noMemberships: ReadonlyMap<string, Membership> = new Map()
+
+/** What `sidecast:ready` is to say, and where the session starts. */
+export interface Ready {
+  readonly after?: number
+  readonly reason?: string
+  readonly isNew?: boolean
+}
 
 export interface DeliveryOptions {
   readonly log: EventLog
@@ -75,9 +93,9 @@ export class Delivery {
 
   /**
    * Takes a session in: it gets everything after `after`, then `sidecast:ready`, then what is dispatched; with nothing between and nothing twice.
-   * Without `after` it starts at the head of the log.
+   * Without `after` it starts at the head of the log. `isNew`: its id was made for it, so the log does not know it.
    */
-  attach(session: Session, ready: { readonly after?: number; readonly reason?: string }): void {
+  attach(session: Session, ready: Ready): void {
     // One session never has two connections: a half-open predecessor would take events that this one has to get.
     const predecessor = this.presence.byId(session.id)
     if (predecessor !== undefined) {
@@ -88,7 +106,7 @@ export class Delivery {
     this.peers.supersede(session.id)
     session.attachedAt = this.#log.head()
     session.since = session.attachedAt
-    this.#restate(session)
+    this.#restate(session, ready.isNew)
     this.presence.add(session)
     this.#observer.sessionOpened()
     // Whatever came between its admission and now.
@@ -314,11 +332,11 @@ export class Delivery {
   }
 
   /** Takes the rooms from the head of the log. */
-  #restate(session: Session): void {
+  #restate(session: Session, isNew = false): void {
     for (const room of session.rooms.keys()) this.presence.leaveRoom(session, room)
     const now = this.#now()
-    const [ofUser, ofSession] = [this.#log.memberships({ user: session.identity.user }), this.#log.memberships({ session: session.id })]
-    session.restate(ofUser, ofSession, this.#log.head(), now)
+    const ofUser = this.#log.memberships({ user: session.identity.user })
+    session.restate(ofUser, isNew ? noMemberships : this.#log.memberships({ session: session.id }), this.#log.head(), now)
     for (const room of session.rooms.keys()) this.presence.enterRoom(session, room)
     this.#schedule(session)
   }

@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto'
 import { BridgeError } from '../errors.ts'
 import { mayJoin, type Publisher, requireScope, roomSource } from './access.ts'
-import { Delivery, type DeliveryOptions } from './delivery.ts'
+import { Delivery, type DeliveryOptions, type Ready } from './delivery.ts'
 import type { Draft } from './draft.ts'
 import type { Authorized, Entry, EventEntry, Member, RevocationEntry, Stored } from './entry.ts'
 import type { Appended, EventLog } from './event-log.ts'
@@ -230,8 +230,8 @@ export class Hub {
     if (revocation !== undefined) throw new BridgeError('token_revoked', `the revocation ${revocation.id} concerns the token`)
   }
 
-  /** Takes a session in, for what stands after `after` or from now on. */
-  attach(session: Session, ready: { readonly after?: number; readonly reason?: string }): void {
+  /** Takes a session in: see `Delivery.attach`. */
+  attach(session: Session, ready: Ready): void {
     this.#delivery.attach(session, ready)
   }
 

@@ -6,7 +6,6 @@ import { setTimeout } from 'node:timers/promises'
 import { Server, type Socket } from 'socket.io'
 import { Encoder } from 'socket.io-parser'
 import { type ServerOptions as WebSocketOptions, WebSocketServer } from 'ws'
-import type { EventEntry, Stored } from '../core/entry.ts'
 import type { Observer, SessionEnd } from '../core/observer.ts'
 import type { Pressure } from '../core/pressure.ts'
 import { Session } from '../core/session.ts'
@@ -14,8 +13,8 @@ import { BridgeError } from '../errors.ts'
 import { type ClientAddress, createClientAddress } from './client-address.ts'
 import { type ConnectionOptions, SocketConnection } from './connection.ts'
 import { GuardedDecoder } from './decoder.ts'
-import { cut, type Engine, farewellMs, limitFarewell } from './engine.ts'
-import { encodeFrame, type Frame } from './frame.ts'
+import { cut, type Engine, farewellMs, limitFarewell, tcpOf } from './engine.ts'
+import { createEventEncoder } from './event-encoder.ts'
 import { type Admission, createHandshake, type HandshakeOptions } from './handshake.ts'
 import { type LimitOptions, Limits } from './limits.ts'
 import { answerRequests } from './requests.ts'
@@ -82,10 +81,6 @@ export class Gateway {
   readonly #engines = new Map<Engine, string>()
   #draining = false
   #sweeper: NodeJS.Timeout | undefined
-  /** The events encoded last: a fan-out sends the same ones to many sessions in a row. */
-  #encoded: { readonly events: readonly Stored<EventEntry>[]; readonly frames: readonly Frame[] } | undefined
-  /** Those of events that somebody holds: the log hands the same ones to all who have missed them. */
-  readonly #frames = new WeakMap<Stored<EventEntry>, readonly Frame[]>()
 
   constructor(options: GatewayOptions) {
     this.#options = options
@@ -95,7 +90,7 @@ export class Gateway {
       pressure: options.pressure,
       tick: new Tick(),
       offsetOf: (position) => options.hub.offsetOf(position),
-      encodeEvents: (events) => this.#encode(events),
+      encodeEvents: createEventEncoder((position) => options.hub.offsetOf(position)),
     }
     this.#addressOf = createClientAddress(options.trustedProxies)
     this.server = createServer({ headersTimeout: requestMs, requestTimeout: requestMs }, refuseOther)
@@ -127,7 +122,8 @@ export class Gateway {
       parser: { Encoder, Decoder: GuardedDecoder },
     })
     // Each socket would be put into a room of its own, which is memory for every session; rooms are the hub's, nothing is sent by those of Socket.IO.
-    Object.assign(this.#io.of('/').adapter, { addAll: () => undefined })
+    const { adapter, sockets } = this.#io.of('/')
+    Object.assign(adapter, { addAll: (id: string) => holdBack(sockets.get(id)) })
     const { idPrefix } = options
     if (idPrefix !== undefined) {
       // A connection that a proxy keeps may carry a request of another session next, which belongs elsewhere.
@@ -160,12 +156,16 @@ export class Gateway {
     const addressOf = (socket: Socket): string => this.#addressOfSocket(socket)
     this.#io.use(createHandshake({ ...options, addressOf, limits: this.#limits, turns: this.#turns, draining: () => this.#draining }))
     this.#io.on('connection', (socket) => {
+      const tcp = tcpOf(socket.conn)
       try {
         this.#connect(socket)
       } catch (error) {
         // Socket.IO calls this in a turn of its own, where what is thrown ends the process. The client comes back.
         options.onFailure(error)
         socket.conn.close()
+      } finally {
+        // Behind the end of the tick, which has written the first events.
+        queueMicrotask(() => tcp?.uncork())
       }
     })
   }
@@ -253,27 +253,21 @@ export class Gateway {
   #addressOfSocket({ conn, request }: Socket): string {
     return this.#engines.get(conn) ?? this.#addressOf(request)
   }
-
-  #encode(events: readonly Stored<EventEntry>[]): readonly Frame[] {
-    if (this.#encoded?.events !== events) {
-      const [first = [], ...others] = events.map((event) => this.#encodeOne(event))
-      this.#encoded = { events, frames: others.length === 0 ? first : [...first, ...others.flat()] }
-    }
-    return this.#encoded.frames
-  }
-
-  #encodeOne(event: Stored<EventEntry>): readonly Frame[] {
-    let frames = this.#frames.get(event)
-    if (frames === undefined) {
-      frames = [encodeFrame(event.entry.event, event.entry.data, this.#options.hub.offsetOf(event.position))]
-      this.#frames.set(event, frames)
-    }
-    return frames
-  }
 }
 
-function hasParameter({ url = '' }: IncomingMessage, name: string): boolean {
+function hasParameter(request: IncomingMessage, name: string): boolean {
+  // The query as Engine.IO (6.6) has parsed it, and goes by.
+  const query: unknown = Reflect.get(request, '_query')
+  if (typeof query === 'object' && query !== null) return Object.hasOwn(query, name)
+  const { url = '' } = request
   return new URLSearchParams(url.slice(url.indexOf('?') + 1)).has(name)
+}
+
+/**
+ * Called in the turn of the connection step, just before Socket.IO writes its CONNECT packet: what the session is told first leaves in one write with it.
+ */
+function holdBack(socket: Socket | undefined): void {
+  if (socket !== undefined) tcpOf(socket.conn)?.cork()
 }
 
 /** Our own `ws`, for the limits that engine.io does not pass on: a client that pings and does not read, or sends in crumbs, holds memory. */
@@ -281,6 +275,14 @@ class LimitedWebSocketServer extends WebSocketServer {
   constructor(options: WebSocketOptions) {
     const limits = { maxPendingAutoPongs: 8, maxFragments: 64, maxBufferedChunks: 1024 }
     super({ ...options, ...limits })
+  }
+
+  /** The answer to the upgrade and Engine.IO's first packet, which it makes one microtask later, are one write. */
+  override handleUpgrade(...upgrade: Parameters<WebSocketServer['handleUpgrade']>): void {
+    const [, socket] = upgrade
+    socket.cork()
+    super.handleUpgrade(...upgrade)
+    queueMicrotask(() => socket.uncork())
   }
 }
 

@@ -37,6 +37,8 @@ export interface HandshakeOptions {
 export interface Admission {
   readonly identity: Identity
   readonly session: string
+  /** The id of the session was made for it. */
+  readonly isNew: boolean
   readonly forwarded: Forwarded
   /** Where the session goes on; absent: it starts now. */
   readonly after?: number
@@ -106,7 +108,7 @@ async function admit(socket: Socket, address: string, options: HandshakeOptions)
     if (reason !== undefined) observer.resumeRefused(reason)
     const session = options.newSessionId()
     tell(socket, pids.issue(session, identity.user))
-    return { identity, session, forwarded, ...(reason === undefined ? {} : { reason }) }
+    return { identity, session, isNew: true, forwarded, ...(reason === undefined ? {} : { reason }) }
   }
   if (typeof offset !== 'string') return fresh()
   if (typeof pid === 'string' && claimed === undefined) return fresh('session')
@@ -115,7 +117,7 @@ async function admit(socket: Socket, address: string, options: HandshakeOptions)
   if (claimed === undefined) return { ...fresh(), after: plan.after }
   // The same pid makes the stock client report `recovered`.
   tell(socket, pids.issue(claimed, identity.user))
-  return { identity, session: claimed, forwarded, after: plan.after }
+  return { identity, session: claimed, isNew: false, forwarded, after: plan.after }
 }
 
 /** Sets the pid that the CONNECT packet tells the client. A private field of Socket.IO (4.8); a test pins it. */

@@ -54,12 +54,11 @@ export class Line {
       this.#engine.readyState === 'open' &&
       this.#webSocket.readyState === WebSocket.OPEN &&
       this.#sender._state === 0 &&
-      this.tcp.writable &&
-      this.tcp.writableCorked === 0
+      this.tcp.writable
     )
   }
 
-  /** To be called when it is free. */
+  /** To be called when it is free. What is corked waits with what stands before it. */
   write(bytes: Buffer): void {
     if (this.#handle === undefined || this.tcp.writableLength > 0) this.tcp.write(bytes)
     else kernelWrite(this.tcp, this.#handle, bytes)

@@ -132,9 +132,8 @@ class StreamHead {
   }
 
   #fetch(from: number): void {
-    const range = { start: indexKey(this.#stream, from), end: indexKey(this.#stream, Number.MAX_SAFE_INTEGER), limit: chunk }
-    const settled = [...this.#store.tables.streams.getKeys({ ...range, transaction: this.#store.snapshot })].map(indexPosition)
-    this.#ended = settled.length < chunk
+    const { positions: settled, ended } = this.#store.positions.get(this.#stream, from) ?? readPositions(this.#store, this.#stream, from)
+    this.#ended = ended
     // The tail goes on behind what the tables have; for an instant they may have the same.
     const next = (settled.at(-1) ?? from - 1) + 1
     this.#chunk = this.#ended && this.#tail !== undefined ? [...settled, ...this.#tail.positions(this.#stream, next)] : settled
@@ -142,7 +141,17 @@ class StreamHead {
   }
 }
 
+function readPositions(store: Store, stream: Stream, from: number) {
+  const range = { start: indexKey(stream, from), end: indexKey(stream, Number.MAX_SAFE_INTEGER), limit: chunk }
+  const positions = [...store.tables.streams.getKeys({ ...range, transaction: store.snapshot })].map(indexPosition)
+  const found = { from, positions, ended: positions.length < chunk }
+  store.positions.keep(stream, found)
+  return found
+}
+
 export function readMemberships(store: Store, member: Member, tail?: Tail): ReadonlyMap<string, Membership> {
+  // Where rooms are those of tokens alone, a login looks for nothing.
+  if (!store.hasMembers) return new Map(tail?.latest.memberships(member))
   const rows = store.tables.members.getRange({ ...membershipRange(member), transaction: store.snapshot })
   return new Map([
     ...[...rows].map(({ key, value }) => [membershipRoom(key), decodeMembership(value)] as const),

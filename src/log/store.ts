@@ -2,6 +2,7 @@ import { open, type RootDatabase, type Transaction } from 'lmdb'
 import { BridgeError, toBridgeError } from '../errors.ts'
 import { positionKey } from './keys.ts'
 import { RecentEntries } from './recent-entries.ts'
+import { RecentPositions } from './recent-positions.ts'
 import { decodeState, type State } from './state.ts'
 
 interface Range {
@@ -59,8 +60,12 @@ export class Store {
   readonly tables: Tables
   /** Of the table of entries. */
   readonly recent = new RecentEntries()
+  /** Of the table of streams, as it is in the snapshot. */
+  readonly positions = new RecentPositions()
   readonly #root: RootDatabase<Buffer, Buffer>
   #snapshot: Transaction
+  /** Absent: not looked up in this snapshot. */
+  #hasMembers: boolean | undefined
   #fatal: Error | undefined
 
   /** The file must have been checked: LMDB ends the process by a signal when it is wrong. `readOnly`: another process has checked it and writes to it. */
@@ -97,6 +102,12 @@ export class Store {
   /** What every read goes through: the state after the last `write` that has resolved, never one that is half-way. */
   get snapshot(): Transaction {
     return this.#snapshot
+  }
+
+  /** Whether there is any membership at all. */
+  get hasMembers(): boolean {
+    this.#hasMembers ??= [...this.tables.members.getKeys({ limit: 1, transaction: this.#snapshot })].length > 0
+    return this.#hasMembers
   }
 
   state(): State | undefined {
@@ -180,6 +191,8 @@ export class Store {
 
   /** Moves the snapshot to the newest state. */
   renew(): void {
+    this.positions.clear()
+    this.#hasMembers = undefined
     const old = this.#snapshot
     this.#root.resetReadTxn()
     this.#snapshot = this.#root.useReadTransaction()
