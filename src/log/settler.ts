@@ -12,7 +12,9 @@ interface SettlerOptions extends RetentionOptions {
 }
 
 // Bounds of one transaction: how long the event loop is held. Half as many cost a third more: entries lie beside each other, but each stream is a place of its own.
-const maxCommitEntries = 2048
+const maxCommitEntries = 1024
+// Beside a removal, which takes longer than to write as much.
+const maxSweepEntries = 512
 // What is new waits for company so long, unless there is enough of it already.
 const patienceMs = 50
 // Enough to begin with; it is in the memory until then.
@@ -160,7 +162,7 @@ export class Settler {
   /** The oldest that is pending, and a removal of about twice as much, so that a flood cannot outrun it. Tells what goes wrong. */
   async #commit(): Promise<void> {
     const { store, reserve } = this.#file
-    const part = this.#pending.slice(0, maxCommitEntries)
+    const part = this.#pending.slice(0, this.#sweepDue ? maxSweepEntries : maxCommitEntries)
     const bytes = part.reduce((sum, { record }) => sum + record.length, 0)
     try {
       const removal = this.#planRemoval(Math.max(minSweep, part.length * 2))
