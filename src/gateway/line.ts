@@ -60,7 +60,7 @@ export class Line {
 
   /** To be called when it is free. What is corked waits with what stands before it. */
   write(bytes: Buffer): void {
-    if (this.#handle === undefined || this.tcp.writableLength > 0) this.tcp.write(bytes)
+    if (this.#handle === undefined || this.tcp.writableLength > 0 || this.tcp.writableCorked > 0) this.tcp.write(bytes)
     else kernelWrite(this.tcp, this.#handle, bytes)
   }
 }
