@@ -34,7 +34,8 @@ export const slowConsumers: Measurement = async function* (run) {
   // Filling a line is work for the server too: the slow ones alone must not be all that it can do.
   const fillingRate = size(run, 'fillings', 20, 8)
   const seconds = size(run, 'seconds', 10, 15)
-  const contenders = [run.servers.stock(), run.servers.sidecast('Sidecast')]
+  // What a thousand of them may keep waiting is more than the cap of a process; near it publishers would be asked to wait.
+  const contenders = [run.servers.stock(), run.servers.sidecast('Sidecast', { settings: { MAX_BUFFERED: '4gb' } })]
   const outcomes = await inRounds(run, 1, contenders, (contender) => measure(run, contender, { good, slow, rate, fillingRate, seconds }))
   const rows = outcomes.map(
     (outcome): Row => ({
