@@ -43,6 +43,8 @@ export class WorkerProcess {
   #state: 'starting' | 'up' | 'ended' = 'starting'
   #silentBeats = 0
   #connections = 0
+  /** Handed over since the last beat was asked for, and in the time before that: the answer may not know of them yet. */
+  #recent = { since: 0, before: 0 }
   #overloaded = false
   #heldUp: string | undefined
   #cutFor: string | undefined
@@ -106,14 +108,19 @@ export class WorkerProcess {
     if (this.#state === 'ended') return
     this.#silentBeats++
     if (this.#silentBeats > (this.up ? maxSilentBeats : maxStartBeats)) this.cut('it does not answer')
-    else this.tell({ kind: 'beat' })
+    else {
+      this.#recent = { since: 0, before: this.#recent.since }
+      this.tell({ kind: 'beat' })
+    }
   }
 
   /** Hands over a connection; nothing may be reading from it any more. */
   hand(socket: Socket, head: Buffer, { isNew }: { readonly isNew: boolean }): void {
     this.#handed.push(socket)
-    // Until the next beat tells.
-    if (isNew) this.#connections++
+    if (isNew) {
+      this.#connections++
+      this.#recent = { ...this.#recent, since: this.#recent.since + 1 }
+    }
     const message: HandedConnection = { head: head.toString('latin1') }
     this.#child.send(message, socket, { keepOpen: false }, (error) => {
       if (error !== null) socket.destroy()
@@ -157,7 +164,8 @@ export class WorkerProcess {
         this.#options.onMetrics(message.metrics)
         return
       case 'beat':
-        this.#connections = message.connections
+        // Too many for a moment is harmless; with too few all newcomers would go to the same worker.
+        this.#connections = message.connections + this.#recent.before + this.#recent.since
         this.#heldUp = message.eventLoop.failure
         return
       case 'pressure':
