@@ -6,8 +6,8 @@ import { dedupeKey, membershipKey } from './keys.ts'
 import { Latest } from './latest.ts'
 import { decodeMembership, encodeMembership } from './membership-row.ts'
 import { draftRecord, sealRecord } from './record.ts'
-import type { State } from './state.ts'
-import type { Append, Store, Tables } from './store.ts'
+import { encodeState, type State } from './state.ts'
+import { type Append, type Store, stateKey, type Tables } from './store.ts'
 import type { Tail } from './tail.ts'
 
 /** An entry that has its place, and what is needed to write it: many of them wait for the tables at a time, so no more than that. */
@@ -62,8 +62,16 @@ export function placeAgain({ entry, position, time, was }: Stored): Placed {
   return place(prepare(entry), position, time, was)
 }
 
-/** Writes an entry whose place was decided before; reads nothing. */
-export function writePlaced(tables: Tables, append: Append, { stored, streams, record }: Placed): void {
+/** Writes entries whose places were decided before, and the state that they leave, in one transaction with what `action` writes; reads nothing. */
+export function writePlaced(store: Store, part: readonly Placed[], state: State, action?: (tables: Tables) => void): Promise<void> {
+  return store.writeBehind(part[0]?.stored.position, (append) => {
+    for (const placed of part) writeOne(store.tables, append, placed)
+    action?.(store.tables)
+    store.tables.meta.put(stateKey, encodeState(state))
+  })
+}
+
+function writeOne(tables: Tables, append: Append, { stored, streams, record }: Placed): void {
   const { entry, position, time } = stored
   if (entry.kind === 'event' && entry.digest !== undefined) writeId(tables, append, dedupeKey(entry.id), entry.digest, position, time)
   if (entry.kind === 'membership') tables.members.put(membershipKey(entry.member, entry.room), encodeMembership(toMembership(entry, position, time)))

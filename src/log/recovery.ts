@@ -1,26 +1,21 @@
 import { readJournal } from './journal.ts'
 import { type Placed, placeAgain, writePlaced } from './place.ts'
-import type { Reserve } from './reserve.ts'
+import { commitReserveBytes, entryReserveBytes, type Reserve } from './reserve.ts'
 import { newestRun } from './runs.ts'
-import { emptyState, encodeState, stateAfter } from './state.ts'
-import { type Store, stateKey } from './store.ts'
+import { emptyState, stateAfter } from './state.ts'
+import type { Store } from './store.ts'
 
 const maxCommitEntries = 512
-const reserveBytes = 2 ** 20
-const entryReserveBytes = 4096
 
 /** Brings to the tables what a process that was ended has accepted and written to the journal only. */
 export async function recover(store: Store, reserve: Reserve, journalFile: string, secret: string): Promise<void> {
   const missing = await readMissing(store, journalFile, secret)
   for (let at = 0; at < missing.length; at += maxCommitEntries) {
     const part = missing.slice(at, at + maxCommitEntries)
-    const bytes = part.reduce((sum, { record }) => sum + record.length + entryReserveBytes, reserveBytes)
+    const bytes = part.reduce((sum, { record }) => sum + record.length + entryReserveBytes, commitReserveBytes)
     await reserve.ensure(store.usedBytes(), bytes)
     const state = stateAfter(store.state() ?? emptyState, part)
-    await store.writeBehind(part[0]?.stored.position, (append) => {
-      for (const placed of part) writePlaced(store.tables, append, placed)
-      store.tables.meta.put(stateKey, encodeState(state))
-    })
+    await writePlaced(store, part, state)
   }
 }
 

@@ -4,6 +4,10 @@ const pieceBytes = 2 ** 20
 const maxAheadBytes = 2 ** 24
 const zeros = Buffer.alloc(pieceBytes)
 
+// What a commit may need beyond its own bytes, for pages that it copies, and for each of its entries.
+export const commitReserveBytes = 2 ** 20
+export const entryReserveBytes = 4096
+
 /**
  * Space behind the pages that LMDB uses, taken from the disk before LMDB needs it. So a full disk is met here, where it is an error
  * like any other: in LMDB a page write that fails formats its message into a buffer that can be too short, and the heap is damaged.
@@ -33,13 +37,13 @@ export class Reserve {
    */
   async ensure(usedBytes: number, freeBytes: number): Promise<void> {
     this.#allocatedBytes = Math.max(this.#allocatedBytes, usedBytes)
-    if (this.#allocatedBytes - usedBytes >= freeBytes) return
+    if (this.has(usedBytes, freeBytes)) return
     const ahead = Math.min(Math.max(pieceBytes, usedBytes >> 4), maxAheadBytes)
     try {
       await this.#extend(usedBytes + freeBytes + ahead)
     } catch (error) {
       // Less than wished for may do.
-      if (this.#allocatedBytes - usedBytes < freeBytes) throw error
+      if (!this.has(usedBytes, freeBytes)) throw error
     }
   }
 

@@ -2,8 +2,8 @@ import { entryStreams } from '../core/entry.ts'
 import type { Stream } from '../core/target.ts'
 import { indexKey, positionKey, readPosition } from './keys.ts'
 import { decodeRecord, recordTime } from './record.ts'
-import { encodeState, type State } from './state.ts'
-import { type Store, stateKey, type Tables } from './store.ts'
+import type { State } from './state.ts'
+import type { Store, Tables } from './store.ts'
 
 export interface RetentionOptions {
   readonly retentionAgeMs: number
@@ -43,6 +43,7 @@ export function planRemoval(
   return { state: { ...before, first, kept: before.kept - entries.length }, entries, ids }
 }
 
+/** Without the state, which is written by whoever commits. */
 export function remove(tables: Tables, removal: Removal): void {
   for (const { key, streams } of removal.entries) {
     tables.entries.remove(key)
@@ -52,7 +53,6 @@ export function remove(tables: Tables, removal: Removal): void {
     tables.idOrder.remove(orderKey)
     if (idKey !== undefined) tables.ids.remove(idKey)
   }
-  tables.meta.put(stateKey, encodeState(removal.state))
 }
 
 function planIds(store: Store, now: number, windowMs: number, limit: number): Removal['ids'] {

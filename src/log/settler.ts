@@ -1,9 +1,9 @@
 import type { LogCondition } from './log-condition.ts'
 import type { LogFile } from './log-file.ts'
 import { type Placed, writePlaced } from './place.ts'
+import { commitReserveBytes, entryReserveBytes } from './reserve.ts'
 import { planRemoval, type Removal, type RetentionOptions, remove } from './retention.ts'
-import { emptyState, encodeState, type State, stateAfter } from './state.ts'
-import { stateKey } from './store.ts'
+import { emptyState, type State, stateAfter } from './state.ts'
 import { Tail } from './tail.ts'
 
 interface SettlerOptions extends RetentionOptions {
@@ -23,10 +23,8 @@ const enoughBytes = 2 ** 19
 const maxPendingEntries = 8192
 const maxPendingBytes = 2 ** 21
 const minSweep = 128
-// What a commit may need beyond its own bytes, for pages that it copies. Removals may use more of it: they make room.
-const commitReserveBytes = 2 ** 20
+// Removals may use more of what a commit leaves free: they make room.
 const sweepReserveBytes = 2 ** 19
-const entryReserveBytes = 4096
 
 /**
  * Brings what was accepted to the tables, behind the journal, and takes from them what is too old. One transaction at a time; whatever else writes to the tables takes
@@ -169,10 +167,8 @@ export class Settler {
       if (part.length === 0 && removal === undefined) return
       await reserve.ensure(this.#usedBytes, this.#needed(0, sweepReserveBytes))
       const state = stateAfter(removal?.state ?? this.#settled, part)
-      await store.writeBehind(part[0]?.stored.position, (append) => {
-        for (const placed of part) writePlaced(store.tables, append, placed)
-        if (removal !== undefined) remove(store.tables, removal)
-        store.tables.meta.put(stateKey, encodeState(state))
+      await writePlaced(store, part, state, (tables) => {
+        if (removal !== undefined) remove(tables, removal)
       })
       this.#pending = this.#pending.slice(part.length)
       this.#pendingBytes -= bytes
