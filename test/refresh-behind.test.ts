@@ -91,7 +91,7 @@ test('who is caught up gets nothing more of what its new token does not open', a
 test('a right that ends while a session is behind holds for what was published before', async () => {
   await using at = await startStage({ authorizeRoom: { authorize: async () => ({ givenAt: at.stage.now, until: at.stage.now + 1000 }) } })
   const ada = at.connect([])
-  await at.hub.join(ada.session, 'a')
+  await at.hub.roomRequests.join(ada.session, 'a')
   await at.publish('a', 6)
   expect(ada.session.live).toBe(false)
   at.stage.pass(1000)
@@ -105,7 +105,7 @@ test('a right that ends while a session is behind holds for what was published b
 test('a right ends with the first event that comes after it, however long ago somebody has looked', async () => {
   await using at = await startStage({ authorizeRoom: { authorize: async () => ({ givenAt: at.stage.now, until: at.stage.now + 1000 }) } })
   const ada = at.connect([])
-  await at.hub.join(ada.session, 'a')
+  await at.hub.roomRequests.join(ada.session, 'a')
   await at.publish('a', 1)
   at.stage.pass(1000)
   await at.publish('a', 1)

@@ -275,7 +275,7 @@ test('what looking for a revocation costs does not depend on how many there are'
   // By pages, each once.
   const seen = new Set<string>()
   for (let after = 0, more = true; more; ) {
-    const page = hub.revocations(backend, after, 1000)
+    const page = hub.inquiries.revocations(backend, after, 1000)
     for (const { position, entry } of page.revocations) {
       seen.add(entry.revocation.id)
       after = position
@@ -288,5 +288,5 @@ test('what looking for a revocation costs does not depend on how many there are'
   const again = await openHub(directory)
   expect(looks(again.hub)).toBe(few)
   expect(refusalOf(again.hub, identityOf('8', { jti: 'logout-0' }))).toBe('token_revoked')
-  expect(again.hub.revocations(backend, 0, 1).more).toBe(true)
+  expect(again.hub.inquiries.revocations(backend, 0, 1).more).toBe(true)
 })

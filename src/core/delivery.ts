@@ -1,30 +1,18 @@
-import type { RoomSource } from './access.ts'
 import { Announcer } from './announcer.ts'
-import {
-  changesStream,
-  type Entry,
-  type EventEntry,
-  type Member,
-  type Membership,
-  type MembershipEntry,
-  type RevocationEntry,
-  type Stored,
-} from './entry.ts'
+import { CatchUp } from './catch-up.ts'
+import { Departures } from './departures.ts'
+import type { Entry, EventEntry, Member, Membership, MembershipEntry, RevocationEntry, Stored } from './entry.ts'
 import type { EventLog } from './event-log.ts'
 import type { Identity } from './identity.ts'
 import { Lifetimes } from './lifetimes.ts'
+import { type RoomChange, toRoomNotice } from './notice.ts'
 import type { Observer } from './observer.ts'
-import { Pace } from './pace.ts'
 import { isNewer, type PeerLink, type PeerSession, Peers, type PresenceChange } from './peers.ts'
 import { Presence } from './presence.ts'
-import { type ChangesSince, changesSince, readMissed, roomsLostSince } from './resume.ts'
-import { endsSession } from './revocation.ts'
+import { changesSince, roomsLostSince } from './resume.ts'
 import { Revocations } from './revocations.ts'
 import type { Run } from './run.ts'
-import type { RoomChange, Session } from './session.ts'
-
-/** Entries that a resume reads in one turn. */
-const resumeChunk = 100
+import type { Session } from './session.ts'
 
 /** A connection attempt that its client has given up may come to life this late, at a process that was busy. */
 const belatedMs = 60_000
@@ -61,14 +49,12 @@ export class Delivery {
   readonly #clockToleranceMs: number
   /** When a session has to be looked at: its token ends, or what it was allowed. */
   readonly #lifetimes = new Lifetimes<Session>()
-  /** Of those who catch up. */
-  readonly #pace = new Pace()
+  readonly #catchUp: CatchUp
   /** Rooms that sessions had asked for and may be in no longer, until their log entry is written. */
   #lapsed: { readonly session: Session; readonly room: string }[] = []
   /** The last entry that was dispatched. */
   #position: number
-  /** Sessions that are gone but may resume, with their own memberships; by when they left. */
-  readonly #departed = new Map<string, number>()
+  readonly #departures: Departures
 
   constructor({ log, observer, now, clockToleranceMs, link }: DeliveryOptions) {
     this.#log = log
@@ -78,8 +64,9 @@ export class Delivery {
     this.#position = log.head()
     this.revocations = new Revocations(log, now)
     observer.revocationsInForce(this.revocations.size)
+    this.#catchUp = new CatchUp({ log, observer, revocations: this.revocations, restate: (session) => this.#restate(session) })
     // Nobody is connected yet, so whoever had rooms of its own has left; those who are elsewhere will be told of.
-    for (const session of log.sessionsWithMemberships()) this.#departed.set(session, now())
+    this.#departures = new Departures(log, now)
     const announcer = link && new Announcer(link)
     this.presence = new Presence(announcer)
     if (announcer === undefined) return
@@ -102,7 +89,7 @@ export class Delivery {
       predecessor.connection.close('replaced')
       this.detach(predecessor)
     }
-    this.#departed.delete(session.id)
+    this.#departures.delete(session.id)
     this.peers.supersede(session.id)
     session.attachedAt = this.#log.head()
     session.since = session.attachedAt
@@ -115,15 +102,15 @@ export class Delivery {
       return
     }
     if (ready.after === undefined) {
-      this.#makeLive(session, session.since)
-      this.#welcome(session, { recovered: false, reason: ready.reason })
+      session.goLive(session.since)
+      session.welcome({ recovered: false, reason: ready.reason })
       return
     }
     // Before anything that moves its offset: a client that is cut before `ready` must know by then that what it had in these rooms ends here.
     const changes = changesSince(this.#log, session, ready.after)
-    for (const lost of roomsLostSince(session, ready.after, this.#now(), changes)) session.connection.notify(toNotice(lost), ready.after)
+    for (const lost of roomsLostSince(session, ready.after, this.#now(), changes)) session.connection.notify(toRoomNotice(lost), ready.after)
     this.#lapsed.push(...session.lapsedRooms(this.#now()).map((room) => ({ session, room })))
-    this.#guard(session, this.#catchUp(session, ready.after, undefined, changes))
+    this.#catchUp.resume(session, ready.after, changes)
   }
 
   detach(session: Session): void {
@@ -131,7 +118,7 @@ export class Delivery {
     session.detached = true
     this.#lifetimes.delete(session)
     this.presence.remove(session)
-    if (session.hasOwnMemberships()) this.#departed.set(session.id, this.#now())
+    if (session.hasOwnMemberships()) this.#departures.add(session.id)
   }
 
   /** Goes on with another token of the same user: what that does not open is left at once, what it names is joined. */
@@ -165,13 +152,12 @@ export class Delivery {
     this.revocations.reload()
     this.#observer.revocationsInForce(this.revocations.size)
     this.#position = this.#log.head()
-    this.#departed.clear()
-    for (const session of this.#log.sessionsWithMemberships()) this.#departed.set(session, this.#now())
+    this.#departures.reload()
   }
 
-  /** Sessions that left before a moment and still have memberships. They are named until their end is dispatched. */
+  /** See `Departures.before`. */
   departedBefore(time: number): readonly string[] {
-    return [...this.#departed].filter(([, departedAt]) => departedAt < time).map(([session]) => session)
+    return this.#departures.before(time)
   }
 
   /** Gives a run of events to those whom it concerns; returns how many sessions each of them matched. */
@@ -190,7 +176,7 @@ export class Delivery {
       else matched++
       if (!session.live) return
       session.connection.send(isLate ? run.filter(({ position }) => position > session.since) : run)
-      if (session.connection.full) this.#guard(session, this.#fallBehind(session, last.position))
+      if (session.connection.full) this.#catchUp.fallBehind(session, last.position)
     })
     const counts = run.map(({ position }) => matched + late.filter(({ since }) => position > since).length)
     for (const count of counts) this.#observer.eventDispatched(count)
@@ -207,14 +193,14 @@ export class Delivery {
         for (const session of this.#reached(entry.member, position)) this.#dispatchMembership(session, { ...stored, entry })
         if ('user' in entry.member) this.peers.setMembership(entry.member.user, entry.room, entry.present)
         // It left while its request was on the way.
-        if ('session' in entry.member && !this.#isConnected(entry.member.session)) this.#departed.set(entry.member.session, this.#now())
+        if ('session' in entry.member && !this.#isConnected(entry.member.session)) this.#departures.add(entry.member.session)
         return 0
       case 'disconnect':
         for (const session of this.#reached(entry.member, position)) session.connection.close('disconnected')
         this.#depart(this.peers.end(entry.member, position))
         return 0
       case 'session-ended':
-        this.#departed.delete(entry.session)
+        this.#departures.delete(entry.session)
         // It came back just as its rooms were forgotten: it must start anew, not go on without them.
         for (const session of this.#reached(entry, position)) session.connection.close('transport')
         return 0
@@ -233,102 +219,6 @@ export class Delivery {
     this.expire(stored.time)
     this.#position = stored.position
     this.revocations.follow(stored)
-  }
-
-  /**
-   * Sends from the log what stands after a position, as fast as the client takes it; then the session is live.
-   * `lagging`: the rooms that a connected session was in when it fell behind; absent for one that resumes. `changes`: those since `after`, read in this turn.
-   */
-  async #catchUp(session: Session, after: number, lagging?: ReadonlyMap<string, RoomSource>, changes?: ChangesSince): Promise<void> {
-    const joined = { at: lagging === undefined ? session.since : after, rooms: new Set((lagging ?? session.rooms).keys()) }
-    let position = after
-    let known = changes
-    let sent = 0
-    // In one turn: the rooms, what is read, and going live are of one state of the log. The caller has taken the rooms in this turn.
-    while (!session.detached) {
-      if (this.revocations.ahead().some((stored) => isEnded(session, stored))) {
-        session.connection.close('revoked')
-        return
-      }
-      const missed = readMissed(this.#log, session, position, resumeChunk, joined, known)
-      known = undefined
-      if (missed.gap) {
-        // Trimmed while the client was slow: it comes back and is told.
-        session.connection.close('transport')
-        return
-      }
-      position = missed.upTo
-      let room: Promise<void> | undefined
-      for (const event of missed.events) {
-        session.connection.send([event])
-        sent++
-        room = session.connection.room()
-        if (room === undefined) continue
-        position = event.position
-        break
-      }
-      session.logins.forget(position)
-      if (room === undefined && !missed.more) {
-        this.#makeLive(session, missed.upTo)
-        if (lagging === undefined) {
-          this.#observer.sessionResumed(sent)
-          this.#welcome(session, { recovered: true })
-        } else this.#tellRooms(session, lagging)
-        return
-      }
-      // Others have their turn between two chunks.
-      await (room ?? this.#pace.next())
-      if (!session.detached && this.#isOutdated(session)) this.#restate(session)
-    }
-  }
-
-  #makeLive(session: Session, position: number): void {
-    session.since = position
-    session.live = true
-  }
-
-  #welcome(session: Session, { recovered, reason }: { readonly recovered: boolean; readonly reason?: string | undefined }): void {
-    const { user, expiresAt } = session.identity
-    const data = {
-      user,
-      session: session.id,
-      rooms: [...session.rooms.keys()],
-      recovered,
-      ...(reason === undefined ? {} : { reason }),
-      expiresAt: expiresAt ?? null,
-    }
-    session.connection.notify({ event: 'sidecast:ready', data }, session.since)
-  }
-
-  /** The session's client has too much waiting: what follows stays in the log until there is room. */
-  async #fallBehind(session: Session, position: number): Promise<void> {
-    session.live = false
-    const rooms = new Map(session.rooms)
-    await session.connection.room()
-    if (session.detached) return
-    this.#restate(session)
-    await this.#catchUp(session, position, rooms)
-  }
-
-  /** A catch-up that fails ends the connection: the client comes back and asks again. */
-  #guard(session: Session, catchUp: Promise<void>): void {
-    catchUp.catch((error: unknown) => {
-      this.#observer.failed(error)
-      session.connection.close('transport')
-    })
-  }
-
-  /** The changes of rooms that a session could not be told while it was behind. */
-  #tellRooms(session: Session, before: ReadonlyMap<string, RoomSource>): void {
-    for (const [room, by] of before) if (!session.rooms.has(room)) session.connection.notify(toNotice({ room, entered: false, by }), session.since)
-    for (const [room, by] of session.rooms) if (!before.has(room)) session.connection.notify(toNotice({ room, entered: true, by }), session.since)
-  }
-
-  /** Whether something about its rooms stands in the log since they were taken from its head: with thousands of them it is not done for nothing. */
-  #isOutdated({ statesAt, identity: { user }, id }: Session): boolean {
-    if (statesAt === undefined) return true
-    const changes = this.#log.read(statesAt, [changesStream({ user }), changesStream({ session: id })], 1)
-    return changes.gap || changes.entries.length > 0
   }
 
   /** Takes the rooms from the head of the log. */
@@ -378,7 +268,7 @@ export class Delivery {
       else this.presence.leaveRoom(session, room)
     }
     // A session that is catching up is told its rooms at the end.
-    if (session.live) for (const change of changes) session.connection.notify(toNotice(change), position)
+    if (session.live) for (const change of changes) session.connection.notify(toRoomNotice(change), position)
   }
 
   #dispatchRevocation(stored: Stored<RevocationEntry>): number {
@@ -387,7 +277,7 @@ export class Delivery {
     let ended = 0
     // Whatever they have read: who came after it was stored and before it was dispatched must not stay.
     for (const session of this.presence.nearRevocation(stored.entry.revocation)) {
-      if (!isEnded(session, stored)) continue
+      if (!session.isEndedBy(stored)) continue
       session.connection.close('revoked')
       ended++
     }
@@ -412,19 +302,19 @@ export class Delivery {
 
   /** One session never has two connections, wherever they are: the older one ends. */
   #openedElsewhere(theirs: PeerSession): void {
-    this.#departed.delete(theirs.session)
+    this.#departures.delete(theirs.session)
     const own = this.presence.byId(theirs.session)
     if (own === undefined || !isNewer(theirs, own)) return
     // Theirs may be an attempt that the client has given up since, and then ours is the living one: it is let come back, which settles it.
     own.connection.close(theirs.connectedAt - own.connectedAt > belatedMs ? 'replaced' : 'transport')
     this.detach(own)
-    this.#departed.delete(theirs.session)
+    this.#departures.delete(theirs.session)
   }
 
   /** Sessions that have left another process. */
   #depart(sessions: readonly string[]): void {
     for (const session of sessions) {
-      if (!this.#isConnected(session) && this.#log.memberships({ session }).size > 0) this.#departed.set(session, this.#now())
+      if (!this.#isConnected(session) && this.#log.memberships({ session }).size > 0) this.#departures.add(session)
     }
   }
 
@@ -433,12 +323,4 @@ export class Delivery {
     const sessions = 'user' in member ? [...this.presence.ofUser(member.user)] : [this.presence.byId(member.session)]
     return sessions.filter((session) => session !== undefined).filter((session) => position > session.since)
   }
-}
-
-function isEnded({ identity, attachedAt }: Session, { position, time, entry: { revocation } }: Stored<RevocationEntry>): boolean {
-  return endsSession(identity, attachedAt, { position, time, revocation })
-}
-
-function toNotice({ room, entered, by }: RoomChange) {
-  return { event: entered ? 'sidecast:joined' : 'sidecast:left', data: { room, by } } as const
 }

@@ -1,4 +1,6 @@
+import { hash } from 'node:crypto'
 import { BridgeError, type FieldError } from '../errors.ts'
+import type { EventEntry } from './entry.ts'
 import { findHarm } from './json.ts'
 import { nameProblem, toName } from './name.ts'
 import { createShapeCheck, invalidBody } from './shape.ts'
@@ -79,6 +81,13 @@ function toDraft(body: DraftBody, limits: { readonly maxEventBytes: number }): D
   }
   const draft = { event: body.event, data, to, except, volatile: body.volatile ?? false }
   return id === undefined ? draft : { ...draft, id }
+}
+
+/** The entry of a draft. Only an id of the publisher's can come again, with this event or with another. */
+export function toEventEntry({ id, event, data, to, except, volatile }: Draft, newId: () => string): EventEntry {
+  if (id === undefined) return { kind: 'event', id: newId(), event, data, to, except, volatile }
+  const digest = hash('sha256', JSON.stringify([event, data, to, except, volatile]), 'base64url')
+  return { kind: 'event', id, event, data, to, except, volatile, digest }
 }
 
 // Most events name one user or one room, and leave nobody out.

@@ -1,23 +1,21 @@
-import { hash } from 'node:crypto'
 import { BridgeError } from '../errors.ts'
-import { mayJoin, type Publisher, requireScope, roomSource } from './access.ts'
+import { type Publisher, requireScope } from './access.ts'
+import { Appends } from './appends.ts'
 import { Delivery, type DeliveryOptions, type Ready } from './delivery.ts'
-import type { Draft } from './draft.ts'
-import type { Authorized, Entry, EventEntry, Member, RevocationEntry, Stored } from './entry.ts'
+import { type Draft, toEventEntry } from './draft.ts'
+import type { Entry, EventEntry, Member, RevocationEntry, Stored } from './entry.ts'
 import type { Appended, EventLog } from './event-log.ts'
 import type { Identity } from './identity.ts'
+import { Inquiries } from './inquiries.ts'
 import type { Instruction } from './instruction.ts'
 import { MatchedCounts } from './matched-counts.ts'
 import type { Peers } from './peers.ts'
-import { type SessionInfo, toSessionInfo } from './presence.ts'
-import { beyondReach, mayPublish, requireAllRooms, requireManagement, requireReach, requireRoom } from './reach.ts'
+import { beyondReach, mayPublish, requireAllRooms, requireManagement, requireReach } from './reach.ts'
 import { planResume, type ResumePlan } from './resume.ts'
 import { type RevocationRequest, toRevocation } from './revocation-request.ts'
-import type { Revocations } from './revocations.ts'
-import type { RoomAuthorizer } from './room-authorizer.ts'
-import { isEvent, type Run, toRuns } from './run.ts'
+import { RoomRequests, type RoomRequestsOptions } from './room-requests.ts'
+import { type Run, toRuns } from './run.ts'
 import type { Session } from './session.ts'
-import type { Stream } from './target.ts'
 
 /** What a publisher learns of one accepted event. `matched`: sessions that were connected and entitled when it was stored. */
 export interface Published {
@@ -36,22 +34,12 @@ export interface Revoked {
   readonly sessions: number
 }
 
-/** Whom an event would reach now. */
-export interface Preview {
-  readonly matched: number
-  readonly users: number
-  readonly sessions: number
-}
-
-export interface HubOptions extends DeliveryOptions {
+export interface HubOptions extends DeliveryOptions, RoomRequestsOptions {
   readonly newId: () => string
   /** How long a session that is gone keeps the rooms it asked for. */
   readonly retentionAgeMs: number
-  readonly maxRoomsPerSession: number
   /** Whether so much waits for slow clients that no more events should come in. Absent: never. */
   readonly overloaded?: () => boolean
-  /** Who decides on rooms that a login token does not open; absent: nobody, they stay closed. */
-  readonly authorizeRoom?: RoomAuthorizer
   /** How long a login token may be valid after it was issued: so long a revocation is kept that does not say until when. */
   readonly revocationAgeMs: number
 }
@@ -69,14 +57,17 @@ export class Hub {
   readonly #delivery: Delivery
   /** What stood in the log already when this hub began is not in it. */
   readonly #matched = new MatchedCounts()
-  #dispatched: number
-  #waiting: { readonly position: number; readonly resolve: () => void }[] = []
+  readonly #appends: Appends
+  readonly inquiries: Inquiries
+  readonly roomRequests: RoomRequests
 
   constructor(options: HubOptions) {
     this.#options = options
     this.#log = options.log
-    this.#dispatched = options.log.head()
+    this.#appends = new Appends(options.log)
     this.#delivery = new Delivery(options)
+    this.inquiries = new Inquiries(options.log, this.#delivery)
+    this.roomRequests = new RoomRequests(this.#appends, options)
     options.log.follow(
       (entries) => {
         for (const run of toRuns(entries)) this.#dispatch(run)
@@ -84,8 +75,7 @@ export class Hub {
       () => {
         this.#delivery.startOver()
         this.#matched.clear()
-        this.#dispatched = this.#log.head()
-        this.#wake()
+        this.#appends.dispatched(this.#log.head())
       },
     )
   }
@@ -99,7 +89,7 @@ export class Hub {
   async publish(publisher: Publisher, drafts: readonly Draft[]): Promise<readonly (Published | BridgeError)[]> {
     requireScope(publisher, 'publish')
     this.#requireCapacity()
-    const entries = drafts.map((draft) => (mayPublish(publisher, draft) ? this.#toEntry(draft) : beyondReach(publisher, draft)))
+    const entries = drafts.map((draft) => (mayPublish(publisher, draft) ? toEventEntry(draft, this.#options.newId) : beyondReach(publisher, draft)))
     const appended = (await this.#publish(entries.filter((entry): entry is EventEntry => !(entry instanceof BridgeError)))).values()
     return entries.map((entry) => (entry instanceof BridgeError ? entry : this.#toPublished(entry, appended.next().value)))
   }
@@ -125,34 +115,18 @@ export class Hub {
     })
   }
 
-  preview(publisher: Publisher, draft: Draft): Preview {
-    requireScope(publisher, 'publish')
-    if (!mayPublish(publisher, draft)) throw beyondReach(publisher, draft)
-    const users = new Set<string>()
-    let sessions = 0
-    this.#delivery.presence.forEachMatch(draft.to, draft.except, (session) => {
-      users.add(session.identity.user)
-      sessions++
-    })
-    this.#delivery.peers.forEachUser(draft.to, draft.except, (user) => {
-      users.add(user)
-      sessions++
-    })
-    return { matched: sessions, users: users.size, sessions }
-  }
-
   /** Puts a user into a room or takes it out: all sessions, now and later. Resolves when it is in force; returns its offset. */
   async setMembership(publisher: Publisher, user: string, room: string, present: boolean): Promise<string> {
     requireScope(publisher, 'publish')
     requireManagement(publisher, room)
-    return this.#control({ kind: 'membership', room, member: { user }, present })
+    return this.#appends.control({ kind: 'membership', room, member: { user }, present })
   }
 
   /** Ends a session, or all sessions of a user. They do not come back by themselves. Returns the offset. */
   async disconnect(publisher: Publisher, member: Member): Promise<string> {
     requireScope(publisher, 'admin')
     requireAllRooms(publisher)
-    return this.#control({ kind: 'disconnect', member })
+    return this.#appends.control({ kind: 'disconnect', member })
   }
 
   /** From here on the tokens are worth nothing: sessions that have one end, and nothing that is stored later reaches them. @throws BridgeError invalid_revocation */
@@ -160,7 +134,7 @@ export class Hub {
     requireScope(publisher, 'admin')
     requireAllRooms(publisher)
     const entry = this.#toRevocation(request)
-    const [{ position } = { position: this.#log.head() }] = await this.#append([entry])
+    const [{ position } = { position: this.#log.head() }] = await this.#appends.append([entry])
     const { id, expiresAt } = this.#delivery.revocations.get(entry.revocation.id) ?? entry.revocation
     return { id, offset: this.#log.offsetOf(position), expiresAt, sessions: this.#matched.get(position) ?? 0 }
   }
@@ -170,51 +144,7 @@ export class Hub {
     requireScope(publisher, 'admin')
     requireAllRooms(publisher)
     if (this.#delivery.revocations.get(id) === undefined) throw new BridgeError('not_found', `there is no revocation ${id}`)
-    return this.#control({ kind: 'revocation-lifted', id })
-  }
-
-  /** The revocations that are in force or have not been forgotten yet, in order; `after`: the position where a page ended. */
-  revocations(publisher: Publisher, after: number, limit: number): ReturnType<Revocations['page']> {
-    requireScope(publisher, 'admin')
-    requireAllRooms(publisher)
-    return this.#delivery.revocations.page(after, limit)
-  }
-
-  sessionsOfUser(publisher: Publisher, user: string): readonly SessionInfo[] {
-    requireScope(publisher, 'read')
-    requireAllRooms(publisher)
-    const elsewhere = this.#delivery.peers
-      .ofUser(user)
-      .map(({ session, connectedAt, transport, rooms, expiresAt }) => ({ session, connectedAt, transport, rooms, expiresAt }))
-    return [...[...this.#delivery.presence.ofUser(user)].map(toSessionInfo), ...elsewhere]
-  }
-
-  usersInRoom(publisher: Publisher, room: string): { readonly sessions: number; readonly users: readonly string[] } {
-    requireScope(publisher, 'read')
-    requireRoom(publisher, room)
-    const here = [...this.#delivery.presence.inRoom(room)].map((session) => session.identity.user)
-    const users = [...here, ...this.#delivery.peers.inRoom(room).map(({ user }) => user)]
-    return { sessions: users.length, users: [...new Set(users)] }
-  }
-
-  /**
-   * What is kept of one stream, after an offset (absent: from the oldest kept); it goes on after `next`.
-   * @throws BridgeError gap
-   */
-  history(
-    publisher: Publisher,
-    stream: Stream,
-    after: string | undefined,
-    limit: number,
-  ): { readonly events: readonly Stored<EventEntry>[]; readonly next: string } {
-    requireScope(publisher, 'read')
-    if (stream.startsWith('room:')) requireRoom(publisher, stream.slice('room:'.length))
-    else requireAllRooms(publisher)
-    const position = after === undefined ? this.#log.first() - 1 : this.#log.positionOf(after)
-    if (position === undefined) throw new BridgeError('gap')
-    const reading = this.#log.read(position, [stream], limit)
-    if (reading.gap) throw new BridgeError('gap')
-    return { events: reading.entries.filter(isEvent), next: this.#log.offsetOf(reading.upTo) }
+    return this.#appends.control({ kind: 'revocation-lifted', id })
   }
 
   /** A position as clients see it. */
@@ -278,82 +208,11 @@ export class Hub {
     this.#delivery.refresh(session, identity)
   }
 
-  /**
-   * Puts a session into a room that its token opens; else whoever decides on rooms is asked. `roomToken`: what the client shows for the room.
-   * A stay that ends by itself is asked for anew. Several joins of one room at once are one.
-   * @throws BridgeError room_forbidden, room_limit, log_unavailable, and what the RoomAuthorizer throws
-   */
-  join(session: Session, room: string, roomToken?: string): Promise<void> {
-    const pending = session.joins.get(room)
-    if (pending !== undefined && pending.roomToken === roomToken) return pending.done
-    // Before its turn: a page that opens with ten rooms does not wait for ten answers one after the other.
-    const early = this.#stays(session, room) || this.#mayJoin(session, room) ? undefined : this.#authorize(session, room, roomToken)
-    early?.catch(() => {})
-    const done = this.#inTurn(session, async () => {
-      if (this.#stays(session, room)) return
-      const authorized = this.#mayJoin(session, room) ? undefined : await (early ?? this.#authorize(session, room, roomToken))
-      const now = this.#options.now()
-      const wish = { present: true, position: Number.POSITIVE_INFINITY, time: now, ...(authorized && { authorized }) }
-      if (roomSource(session.identity, room, { user: session.stateOf(room).user, session: wish }, now) === undefined)
-        throw new BridgeError('room_forbidden')
-      if (!session.rooms.has(room) && session.rooms.size >= this.#options.maxRoomsPerSession) throw new BridgeError('room_limit')
-      await this.#control({ kind: 'membership', room, member: { session: session.id }, present: true, ...(authorized && { authorized }) })
-      // A removal may have come first in the log.
-      if (!session.rooms.has(room)) throw new BridgeError('room_forbidden')
-    }).finally(() => {
-      if (session.joins.get(room)?.done === done) session.joins.delete(room)
-    })
-    session.joins.set(room, { roomToken, done })
-    return done
-  }
-
-  /** @throws BridgeError room_managed, log_unavailable */
-  leave(session: Session, room: string): Promise<void> {
-    session.joins.delete(room)
-    return this.#inTurn(session, async () => {
-      const by = session.rooms.get(room)
-      if (by === undefined) return
-      if (by !== 'backend') await this.#control({ kind: 'membership', room, member: { session: session.id }, present: false })
-      // Also when the backend's word came first in the log.
-      if (session.rooms.get(room) === 'backend') throw new BridgeError('room_managed')
-    })
-  }
-
-  /** One request of a session after the other: whoever leaves a room and asks for it again, without waiting, means the last. */
-  #inTurn(session: Session, request: () => Promise<void>): Promise<void> {
-    const turn = session.requests.then(request)
-    session.requests = turn.catch(() => {})
-    return turn
-  }
-
-  /** Whether the session is in the room, for as long as nothing happens. */
-  #stays(session: Session, room: string): boolean {
-    return session.rooms.has(room) && session.stayEndsAt(room) === undefined
-  }
-
-  #mayJoin(session: Session, room: string): boolean {
-    return mayJoin(session.identity, room, session.stateOf(room).user)
-  }
-
-  async #authorize(session: Session, room: string, roomToken: string | undefined): Promise<Authorized> {
-    const { authorizeRoom } = this.#options
-    if (authorizeRoom === undefined) throw new BridgeError('room_forbidden')
-    const { until, givenAt } = await authorizeRoom.authorize(session, room, roomToken)
-    return { givenAt, ...(until === undefined ? {} : { until }) }
-  }
-
   /** To be called several times a second: tells whose token ends soon, ends the sessions whose token has ended and the stays that were allowed until now. */
   expire(): void {
-    const now = this.#options.now()
-    this.#delivery.expire(now)
+    this.#delivery.expire(this.#options.now())
     for (const { session, room } of this.#delivery.takeLapsed()) {
-      // So that a resume does not tell of it again.
-      const forgotten = this.#inTurn(session, async () => {
-        const authorized = session.stateOf(room).session?.authorized
-        if (session.detached || authorized === undefined || !session.lapsedRooms(now).includes(room)) return
-        await this.#control({ kind: 'membership', room, member: { session: session.id }, present: false, authorized })
-      })
-      forgotten.catch((error: unknown) => {
+      this.roomRequests.forgetLapsed(session, room).catch((error: unknown) => {
         if (!(error instanceof BridgeError && error.code === 'log_unavailable')) this.#options.observer.failed(error)
       })
     }
@@ -364,7 +223,7 @@ export class Hub {
     const now = this.#options.now()
     const over = this.#delivery.departedBefore(now - this.#options.retentionAgeMs)
     const expired = this.#delivery.revocations.expired(maxForgotten)
-    await this.#append([
+    await this.#appends.append([
       ...over.map((session) => ({ kind: 'session-ended', session }) as const),
       ...expired.map((id) => ({ kind: 'revocation-lifted', id, expiredBy: now }) as const),
     ])
@@ -372,18 +231,8 @@ export class Hub {
 
   // The log
 
-  async #append(entries: readonly Entry[]): Promise<readonly Appended[]> {
-    if (entries.length === 0) return []
-    const appended = await this.#log.append(entries)
-    const last = appended.findLast(({ outcome }) => outcome === 'stored')
-    if (last !== undefined && last.position > this.#dispatched) {
-      await new Promise<void>((resolve) => this.#waiting.push({ position: last.position, resolve }))
-    }
-    return appended
-  }
-
   async #publish(entries: readonly Entry[]): Promise<readonly Appended[]> {
-    const appended = await this.#append(entries)
+    const appended = await this.#appends.append(entries)
     let stored = 0
     let duplicates = 0
     for (const [index, { outcome }] of appended.entries()) {
@@ -393,12 +242,6 @@ export class Hub {
     }
     this.#options.observer.eventsPublished(stored, duplicates)
     return appended
-  }
-
-  /** Appends what is not an event; it is in force when this resolves. */
-  async #control(entry: Exclude<Entry, EventEntry>): Promise<string> {
-    const [appended] = await this.#append([entry])
-    return this.#log.offsetOf(appended?.position ?? this.#log.head())
   }
 
   /** More events would only make more wait for those who are behind. @throws BridgeError overloaded */
@@ -419,7 +262,7 @@ export class Hub {
   #toInstructed(instruction: Instruction): Exclude<Entry, { readonly kind: 'session-ended' }> {
     switch (instruction.kind) {
       case 'event':
-        return this.#toEntry(instruction.draft)
+        return toEventEntry(instruction.draft, this.#options.newId)
       case 'membership':
         return { kind: 'membership', room: instruction.room, member: { user: instruction.user }, present: instruction.present }
       case 'disconnect':
@@ -428,20 +271,6 @@ export class Hub {
         return this.#toRevocation(instruction.request)
       default:
         return instruction satisfies never
-    }
-  }
-
-  #toEntry({ id, event, data, to, except, volatile }: Draft): EventEntry {
-    if (id === undefined) return { kind: 'event', id: this.#options.newId(), event, data, to, except, volatile }
-    return {
-      kind: 'event',
-      id,
-      event,
-      data,
-      to,
-      except,
-      volatile,
-      digest: hash('sha256', JSON.stringify([event, data, to, except, volatile]), 'base64url'),
     }
   }
 
@@ -474,14 +303,7 @@ export class Hub {
       // Whatever it was, the entries behind it must not suffer.
       this.#options.observer.failed(error)
     }
-    this.#dispatched = entries.at(-1)?.position ?? this.#dispatched
-    this.#wake()
-  }
-
-  #wake(): void {
-    if (this.#waiting.length === 0) return
-    const due = this.#waiting.filter(({ position }) => position <= this.#dispatched)
-    this.#waiting = this.#waiting.filter(({ position }) => position > this.#dispatched)
-    for (const { resolve } of due) resolve()
+    const last = entries.at(-1)
+    if (last !== undefined) this.#appends.dispatched(last.position)
   }
 }

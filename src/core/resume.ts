@@ -1,8 +1,9 @@
 import { type RoomState, roomSource, wasInRoom } from './access.ts'
 import { changesStream, type EventEntry, type Membership, type MembershipEntry, type Stored, toMembership } from './entry.ts'
 import type { EventLog } from './event-log.ts'
+import type { RoomChange } from './notice.ts'
 import type { ResumeRefusal } from './observer.ts'
-import type { RoomChange, Session } from './session.ts'
+import type { Session } from './session.ts'
 import { roomStream, type Stream, sessionStream, userStream } from './target.ts'
 
 /** Where a resume starts, or why there is none. */

@@ -1,24 +1,10 @@
 import { type RoomSource, type RoomState, roomSource, stayEndsAt } from './access.ts'
-import { type EventEntry, type Membership, type MembershipEntry, type Stored, toMembership } from './entry.ts'
+import { type EventEntry, type Membership, type MembershipEntry, type RevocationEntry, type Stored, toMembership } from './entry.ts'
 import type { Identity } from './identity.ts'
 import { Logins } from './logins.ts'
+import type { Notice, RoomChange } from './notice.ts'
 import type { SessionEnd } from './observer.ts'
-
-/** What the server itself says to a session; names and shapes are those of PROTOCOL.md. */
-export type Notice =
-  | {
-      readonly event: 'sidecast:ready'
-      readonly data: {
-        readonly user: string
-        readonly session: string
-        readonly rooms: readonly string[]
-        readonly recovered: boolean
-        readonly reason?: string
-        readonly expiresAt: number | null
-      }
-    }
-  | { readonly event: 'sidecast:expiring'; readonly data: { readonly expiresAt: number } }
-  | { readonly event: 'sidecast:joined' | 'sidecast:left'; readonly data: { readonly room: string; readonly by: RoomSource } }
+import { endsSession } from './revocation.ts'
 
 /** Headers of the handshake, by lower-case names. */
 export type Forwarded = Readonly<Record<string, string>>
@@ -37,13 +23,6 @@ export interface Connection {
   room(): Promise<void> | undefined
   /** Idempotent; the hub hears of it by `Hub.detach`. */
   close(end: SessionEnd): void
-}
-
-/** A room that a session has just entered or left. */
-export interface RoomChange {
-  readonly room: string
-  readonly entered: boolean
-  readonly by: RoomSource
 }
 
 /** The client hears of the end of its token so long before; with less than four times that left, at a quarter of it. */
@@ -107,6 +86,19 @@ export class Session {
     return this.#joins
   }
 
+  /** From here on it gets what is dispatched after `position`. */
+  goLive(position: number): void {
+    this.since = position
+    this.live = true
+  }
+
+  /** Tells the client where it stands. `reason`: why it could not go on where it was. */
+  welcome({ recovered, reason }: { readonly recovered: boolean; readonly reason?: string | undefined }): void {
+    const { user, expiresAt = null } = this.identity
+    const data = { user, session: this.id, rooms: [...this.rooms.keys()], recovered, ...(reason === undefined ? {} : { reason }), expiresAt }
+    this.connection.notify({ event: 'sidecast:ready', data }, this.since)
+  }
+
   stateOf(room: string): RoomState {
     return this.#states.get(room) ?? {}
   }
@@ -163,6 +155,10 @@ export class Session {
   /** When its stay in a room ends by itself; undefined: not by itself. */
   stayEndsAt(room: string): number | undefined {
     return stayEndsAt(this.identity, room, this.stateOf(room))
+  }
+
+  isEndedBy({ position, time, entry: { revocation } }: Stored<RevocationEntry>): boolean {
+    return endsSession(this.identity, this.attachedAt, { position, time, revocation })
   }
 
   #setState(room: string, state: RoomState): void {

@@ -85,14 +85,14 @@ class Requests {
     const { token } = body
     if (token !== undefined && token !== null && typeof token !== 'string') throw new BridgeError('invalid_request')
     this.#takeRoomRequest()
-    await this.#options.hub.join(this.#session, room, token ?? undefined)
+    await this.#options.hub.roomRequests.join(this.#session, room, token ?? undefined)
     return { room }
   }
 
   async #leave(body: Body): Promise<object> {
     const room = toRoom(body)
     this.#takeRoomRequest()
-    await this.#options.hub.leave(this.#session, room)
+    await this.#options.hub.roomRequests.leave(this.#session, room)
     return { room }
   }
 

@@ -24,7 +24,7 @@ export function eventRoutes(options: EventRoutesOptions): readonly Route[] {
     if (signed !== undefined && key !== undefined) throw refuseKey('is not covered by the signature; the webhook-id takes its place')
     const draft = parseDraft(signed === undefined ? withId(request.body, key) : withOwnId(request.body, signed.id))
     if (request.query.dry_run === true) {
-      response.status(200).json(hub.preview(publisher, draft))
+      response.status(200).json(hub.inquiries.preview(publisher, draft))
       return
     }
     const [published] = await hub.publish(publisher, [draft])

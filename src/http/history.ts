@@ -6,7 +6,7 @@ import type { IngressRequest, IngressResponse, Route } from './route.ts'
 export function historyRoutes(hub: Hub): readonly Route[] {
   const show = (toStream: (request: IngressRequest) => Stream) => (request: IngressRequest, response: IngressResponse) => {
     const { after, limit } = request.query as { readonly after?: string; readonly limit: number }
-    const { events, next } = hub.history(response.locals.publisher, toStream(request), after, limit)
+    const { events, next } = hub.inquiries.history(response.locals.publisher, toStream(request), after, limit)
     const page = `{"events":[${events.map((stored) => toJson(stored, hub.offsetOf(stored.position))).join(',')}],"next":${JSON.stringify(next)}}`
     response.type('application/json').send(page)
   }

@@ -12,7 +12,7 @@ export function revocationRoutes(hub: Hub, parseRevocation: RevocationParser): r
   }
   const list = ({ query }: IngressRequest, response: IngressResponse) => {
     const { after, limit } = query as { readonly after?: string; readonly limit: number }
-    const { revocations, more } = hub.revocations(response.locals.publisher, toPosition(after), limit)
+    const { revocations, more } = hub.inquiries.revocations(response.locals.publisher, toPosition(after), limit)
     const last = revocations.at(-1)
     response.json({
       revocations: revocations.map(({ time, entry }) => ({ ...entry.revocation, revokedAt: time })),

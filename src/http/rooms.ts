@@ -3,7 +3,7 @@ import type { IngressRequest, IngressResponse, Route } from './route.ts'
 
 export function roomRoutes(hub: Hub): readonly Route[] {
   const show = ({ params: { room = '' } }: IngressRequest, response: IngressResponse) => {
-    response.json({ room, ...hub.usersInRoom(response.locals.publisher, room) })
+    response.json({ room, ...hub.inquiries.usersInRoom(response.locals.publisher, room) })
   }
   const setMember = (present: boolean) => async (request: IngressRequest, response: IngressResponse) => {
     const { room = '', user = '' } = request.params

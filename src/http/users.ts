@@ -3,7 +3,7 @@ import type { IngressRequest, IngressResponse, Route } from './route.ts'
 
 export function userRoutes(hub: Hub): readonly Route[] {
   const show = ({ params: { user = '' } }: IngressRequest, response: IngressResponse) => {
-    const sessions = hub.sessionsOfUser(response.locals.publisher, user)
+    const sessions = hub.inquiries.sessionsOfUser(response.locals.publisher, user)
     const online = sessions.length > 0
     response.set('Sidecast-Online', String(online)).json({ user, online, sessions })
   }

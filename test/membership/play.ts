@@ -185,7 +185,7 @@ export class Play {
     const request: { readonly join: boolean; ok?: boolean } = { join }
     now.asked.set(room, request)
     const { hub } = this.#stage
-    const answer = (join ? hub.join(now.session, room) : hub.leave(now.session, room)).then(
+    const answer = (join ? hub.roomRequests.join(now.session, room) : hub.roomRequests.leave(now.session, room)).then(
       () => {
         request.ok = true
       },

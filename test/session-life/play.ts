@@ -230,7 +230,7 @@ export class Play {
     const right = asks ? toRight(decision, now) : undefined
     this.#decider.answer = decision
     this.#decider.asked = 0
-    const answers = await Promise.all(Array.from({ length: times }, () => answerOf(() => hub.join(session, this.#name(room)))))
+    const answers = await Promise.all(Array.from({ length: times }, () => answerOf(() => hub.roomRequests.join(session, this.#name(room)))))
     expect(this.#decider.asked, `asked about ${room}`).toBe(asks ? 1 : 0)
     const removal = this.#model.words.findLast((word) => word.room === room && 'user' in word.by && word.by.user === life.token.user)
     const refused =
@@ -250,7 +250,7 @@ export class Play {
     if (connected === undefined) return
     const { life, session } = connected
     const by = life.rooms.get(room)
-    const answer = await answerOf(() => this.#stage.hub.leave(session, this.#name(room)))
+    const answer = await answerOf(() => this.#stage.hub.roomRequests.leave(session, this.#name(room)))
     if (this.#expectRefusal(answer, by === 'backend' ? 'room_managed' : undefined) || by === undefined) return
     this.#say({ room, by: { session: life.session }, says: 'out' })
     this.#model.follow(this.#stage.now, false)

@@ -1,6 +1,7 @@
 import type { EventEntry, Stored } from '../../src/core/entry.ts'
+import type { Notice } from '../../src/core/notice.ts'
 import type { SessionEnd } from '../../src/core/observer.ts'
-import type { Connection, Notice } from '../../src/core/session.ts'
+import type { Connection } from '../../src/core/session.ts'
 import type { Item } from './entitlement.ts'
 
 /** A session's line that keeps what is sent until the test lets the client take it. */
