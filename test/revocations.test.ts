@@ -73,6 +73,19 @@ async function eventually(holds: () => boolean): Promise<void> {
   expect(holds()).toBe(true)
 }
 
+test('whoever was let in just before its token and the revocation of it were over is not told what it missed', async () => {
+  const { hub, clock, attach, publish } = await openHub()
+  const identity = identityOf('7', { jti: 'a', expiresAt: clock.now + 5000 })
+  await hub.revoke(backend, { jti: 'a', expiresAt: clock.now + 5000 })
+  await publish('secret')
+  clock.now += 34_999
+  expect(refusalOf(hub, identity)).toBe('token_revoked')
+  clock.now += 1
+  const late = attach(identity, { after: 1 })
+  expect(late.ended).toBe('expired')
+  expect(late.taken).toEqual([])
+})
+
 test('a revocation that is stored and not dispatched yet refuses its tokens already', async () => {
   const { hub, log, attach } = await openHub()
   log.hold()
@@ -223,7 +236,8 @@ test('an expired revocation refuses nobody and is forgotten by the sweeps, some 
     requests.map((request) => ({ kind: 'revoke', request })),
   )
   const inForce = () => metrics.render().then((text) => Number(/^sidecast_revocations (\d+)$/m.exec(text)?.[1]))
-  clock.now += 4999
+  // For as long as a token is taken after its end.
+  clock.now += 34_999
   await hub.sweep()
   expect(await inForce()).toBe(2500)
   expect(refusalOf(hub, identityOf('7', { jti: '0' }))).toBe('token_revoked')

@@ -35,6 +35,25 @@ const away: readonly Command[] = [
   { kind: 'sweep' },
 ]
 
+/** And a token that comes back when it is over, as is the revocation of it, but for the tolerance of clocks. */
+const revokedUntilItsEnd: readonly Command[] = [
+  { kind: 'cut', client: 0 },
+  { kind: 'revoke', by: 'jti', user: 'ada', jti: 'j1', before: undefined, lifeMs: 2000 },
+  { kind: 'publish', room: null, user: 'ada', count: 1, volatile: false },
+  { kind: 'pass', ms: 1500 },
+  { kind: 'pass', ms: 750 },
+  { kind: 'sweep' },
+  ...([false, true] as const).map(
+    (anew): Command => ({
+      kind: 'connect',
+      client: 0,
+      token: { rooms: ['a'], lifeMs: -250, ageMs: 2500, jti: 'j1', sid: 's1', foreign: false },
+      anew,
+      capacity: Number.POSITIVE_INFINITY,
+    }),
+  ),
+]
+
 test('whatever happens to its token and its rooms, a session is told all of it and gets what it is entitled to', { timeout: 120_000 }, async () => {
   const decider: Decider = new Decider(() => stage.now)
   const stage: Stage = new Stage(folderNamed('life'), { clockToleranceMs: toleranceMs, authorizeRoom: decider })
@@ -55,7 +74,7 @@ test('whatever happens to its token and its rooms, a session is told all of it a
     // As many as there is time for.
     const end = Date.now() + 10_000
     for (let round = 0; Date.now() < end; round++)
-      await fc.assert(property, { seed: seed + round, numRuns: 25, examples: round === 0 ? [[away]] : [] })
+      await fc.assert(property, { seed: seed + round, numRuns: 25, examples: round === 0 ? [[away], [revokedUntilItsEnd]] : [] })
   } finally {
     await stage.close()
     console.log('the life of sessions', { seed, ...totals })

@@ -20,7 +20,7 @@ interface JwtConfig {
   /** What must be said of a token that is no JWT, by whoever vouches for it. */
   readonly opaque: Omit<IssuerOptions, 'keys' | 'algorithms'>
   readonly clockToleranceMs: number
-  /** How long a revocation has to be remembered. */
+  /** How long after it was issued a token may expire, by our clock: what a revocation that does not say until when has to wait for. */
   readonly revocationAgeMs: number
   /** What signs development tokens, and whose tokens they are; only a secret can. */
   readonly signing?: SecretSigner & { readonly issuer: IssuerOptions }

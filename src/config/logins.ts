@@ -17,6 +17,7 @@ import { entriesOf, type Problem, type Setting } from './sources.ts'
 interface Logins {
   readonly issuers: readonly IssuerOptions[]
   readonly opaque: Omit<IssuerOptions, 'keys' | 'algorithms'>
+  /** See `JwtConfig`. */
   readonly revocationAgeMs: number
   readonly signing?: SigningKey & { readonly issuer: IssuerOptions }
   readonly secrets: readonly HeldSecret[]
@@ -66,8 +67,8 @@ export function readLogins(settings: ReadonlyMap<string, Setting>, written: Read
   return {
     issuers,
     opaque,
-    // The clock of the issuer may be ahead by the tolerance, and the token is taken for as long again after its end.
-    revocationAgeMs: isBounded ? Math.max(...lives.map((life) => life ?? 0)) + 2 * clockToleranceMs : values.REVOCATION_AGE,
+    // The clock of the issuer may be ahead by the tolerance.
+    revocationAgeMs: (isBounded ? Math.max(...lives.map((life) => life ?? 0)) : values.REVOCATION_AGE) + clockToleranceMs,
     ...(signing === undefined ? {} : { signing }),
     secrets: readings.flatMap((reading, index) => heldBy(reading, index === 0 ? 'JWT_SECRET' : 'JWT_ISSUERS')),
     problems: [...listed.problems, ...others.flatMap(({ problems }) => problems), ...checkApart(issuers)],

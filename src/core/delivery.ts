@@ -106,6 +106,11 @@ export class Delivery {
       session.welcome({ recovered: false, reason: ready.reason })
       return
     }
+    // A revocation is over together with its tokens: whoever was verified just before that is not told what was kept from it.
+    if (this.#isOver(session, this.#now())) {
+      session.connection.close('expired')
+      return
+    }
     // Before anything that moves its offset: a client that is cut before `ready` must know by then that what it had in these rooms ends here.
     const changes = changesSince(this.#log, session, ready.after)
     for (const lost of roomsLostSince(session, ready.after, this.#now(), changes)) session.connection.notify(toRoomNotice(lost), ready.after)
@@ -238,11 +243,11 @@ export class Delivery {
   }
 
   #age(session: Session, time: number): void {
-    const { expiresAt } = session.identity
-    if (expiresAt !== undefined && expiresAt + this.#clockToleranceMs <= time) {
+    if (this.#isOver(session, time)) {
       session.connection.close('expired')
       return
     }
+    const { expiresAt } = session.identity
     if (expiresAt !== undefined && session.expiringAt !== undefined && session.expiringAt <= time) {
       session.expiringAt = undefined
       session.connection.notify({ event: 'sidecast:expiring', data: { expiresAt } })
@@ -251,6 +256,10 @@ export class Delivery {
     this.#lapsed.push(...ended.map(({ room }) => ({ session, room })))
     this.#follow(session, ended, Math.max(this.#position, session.since))
     this.#schedule(session)
+  }
+
+  #isOver({ identity: { expiresAt } }: Session, time: number): boolean {
+    return expiresAt !== undefined && expiresAt + this.#clockToleranceMs <= time
   }
 
   #schedule(session: Session): void {

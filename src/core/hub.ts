@@ -40,7 +40,7 @@ export interface HubOptions extends DeliveryOptions, RoomRequestsOptions {
   readonly retentionAgeMs: number
   /** Whether so much waits for slow clients that no more events should come in. Absent: never. */
   readonly overloaded?: () => boolean
-  /** How long a login token may be valid after it was issued: so long a revocation is kept that does not say until when. */
+  /** How long after it was issued a login token may expire: so long a revocation is kept that does not say until when, and for the tolerance of clocks. */
   readonly revocationAgeMs: number
 }
 
@@ -255,8 +255,8 @@ export class Hub {
     const here = request.user === undefined ? [] : [...presence.ofUser(request.user)].map(({ identity }) => identity)
     const elsewhere = request.user === undefined ? [] : peers.ofUser(request.user).map(({ token }) => token)
     const issued = [...here, ...elsewhere].flatMap(({ iat }) => iat ?? [])
-    const { revocationAgeMs: ageMs, now } = this.#options
-    return { kind: 'revocation', revocation: toRevocation(request, { now: now(), ageMs, issued }) }
+    const { revocationAgeMs: ageMs, clockToleranceMs, now } = this.#options
+    return { kind: 'revocation', revocation: toRevocation(request, { now: now(), clockToleranceMs, ageMs, issued }) }
   }
 
   #toInstructed(instruction: Instruction): Exclude<Entry, { readonly kind: 'session-ended' }> {

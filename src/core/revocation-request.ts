@@ -91,20 +91,23 @@ function fromText(text: string): number | undefined {
 
 export interface RevocationContext {
   readonly now: number
-  /** How long after a token was issued it may still be valid, as far as is known. */
+  /** How long a token is taken after its end. */
+  readonly clockToleranceMs: number
+  /** How long after now a token that has been issued may say that it expires, as far as is known. */
   readonly ageMs: number
   /** When the tokens were issued with which the user is connected. */
   readonly issued: readonly number[]
 }
 
 /** @throws BridgeError invalid_revocation: it would be over before it began */
-export function toRevocation({ expiresAt, ...request }: RevocationRequest, { now, ageMs, issued }: RevocationContext): Revocation {
-  if (expiresAt !== undefined && expiresAt <= now) throw invalid([{ pointer: '/expiresAt', detail: 'is over already: give a time to come, or none' }])
+export function toRevocation({ expiresAt, ...request }: RevocationRequest, { now, clockToleranceMs, ageMs, issued }: RevocationContext): Revocation {
+  if (expiresAt !== undefined && expiresAt + clockToleranceMs <= now)
+    throw invalid([{ pointer: '/expiresAt', detail: 'is over already: give a time to come, or none' }])
   const { jti, sid, issuedBefore } = request
   // A new login of the user is welcome. `iat` has whole seconds, so one of this second counts as before; and the issuer's clock may be ahead of ours.
   const bound = issuedBefore ?? (jti === undefined && sid === undefined ? nextSecond(Math.max(now, ...issued)) : undefined)
-  const until = expiresAt ?? Math.max(now, bound ?? now) + ageMs
-  return { id: revocationId(request), ...request, ...(bound === undefined ? {} : { issuedBefore: bound }), expiresAt: until }
+  const lastExpiry = expiresAt ?? Math.max(now, bound ?? now) + ageMs
+  return { id: revocationId(request), ...request, ...(bound === undefined ? {} : { issuedBefore: bound }), expiresAt: lastExpiry + clockToleranceMs }
 }
 
 const nextSecond = (time: number): number => (Math.floor(time / 1000) + 1) * 1000

@@ -10,7 +10,7 @@ export interface Revocation {
   readonly sid?: string
   /** Tokens issued before this moment, or without saying when. Milliseconds since 1970. */
   readonly issuedBefore?: number
-  /** No token that it concerns is valid after this moment, so it can be forgotten. Milliseconds since 1970. */
+  /** In force until then. No token that it concerns is taken after it, the tolerance of clocks included, so it can be forgotten. Milliseconds since 1970. */
   readonly expiresAt: number
 }
 

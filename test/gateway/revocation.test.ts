@@ -4,6 +4,7 @@ import { newFolder } from '../log/folders.ts'
 import { callIngress, login, secret, startTestBridge, type TestBridge } from '../support/bridge.ts'
 import { BridgeProcess } from '../support/bridge-process.ts'
 import { connectSession, type TestSession } from '../support/client.ts'
+import { stopClock } from '../support/clock.ts'
 
 const revoked = { code: 'token_revoked', message: 'The login token has been revoked.', retry: false }
 const seconds = (): number => Math.floor(Date.now() / 1000)
@@ -123,6 +124,31 @@ test('who was away when its token was revoked gets nothing of what was missed; a
   session.socket.connect()
   expect((await session.notice('sidecast:ready', 2)).data).toMatchObject({ recovered: true })
   expect(session.received.map(({ event }) => event)).toEqual(['before', 'secret'])
+})
+
+test('a revocation until its token expires holds for as long as the token is taken, also against a resume', async () => {
+  using clock = stopClock()
+  await using bridge = await startTestBridge({ JWT_CLOCK_TOLERANCE: '30s' })
+  const exp = seconds() + 60
+  await using session = await connected(bridge, old('7', { jti: 'a', exp }))
+  await bridge.publish({ event: 'before', to: { users: [7] } })
+  await session.event()
+  session.socket.io.reconnection(false)
+  session.cut()
+  await session.closed()
+  const { body } = await bridge.call('POST', '/v1/revocations', { jti: 'a', expiresAt: exp })
+  expect(body.expiresAt).toBe((exp + 30) * 1000)
+  await bridge.publish({ event: 'secret', to: { users: [7] } })
+  clock.pass((exp + 29) * 1000 - Date.now())
+  // A clock that differs: for who revokes the token is over, and here it is not.
+  expect((await bridge.call('POST', '/v1/revocations', { jti: 'b', expiresAt: exp })).status).toBe(202)
+  session.socket.connect()
+  expect(await session.refused()).toEqual(revoked)
+  clock.pass(1000)
+  session.socket.connect()
+  expect(await session.refused()).toMatchObject({ code: 'token_expired' })
+  expect((await bridge.call('POST', '/v1/revocations', { jti: 'b', expiresAt: exp })).status).toBe(422)
+  expect(session.received.map(({ event }) => event)).toEqual(['before'])
 })
 
 test('a session cannot be refreshed with a token that is revoked, and goes on with the one that it has', async () => {

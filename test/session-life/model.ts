@@ -40,6 +40,7 @@ export interface Revoked {
   readonly jti: string | undefined
   readonly sid: string | undefined
   readonly before: number | undefined
+  /** As the backend gave it. */
   readonly expiresAt: number
 }
 
@@ -117,7 +118,7 @@ export class Model {
   }
 
   isRevoked(token: Token, now: number): boolean {
-    return [...this.revoked.values()].some((one) => one.expiresAt > now && names(one, token) && (one.before === undefined || token.iat < one.before))
+    return [...this.revoked.values()].some((one) => !isOver(one, now) && names(one, token) && (one.before === undefined || token.iat < one.before))
   }
 
   /** A published event goes to whom it is for. */
@@ -187,6 +188,11 @@ export class Model {
     life.ended = by
     this.lives.delete(life)
   }
+}
+
+/** No token that is taken can be left that it concerns. */
+export function isOver({ expiresAt }: Revoked, now: number): boolean {
+  return expiresAt + toleranceMs <= now
 }
 
 export function names(one: Revoked, token: Token): boolean {

@@ -12,7 +12,7 @@ import { retentionAgeMs, type Stage } from '../membership/stage.ts'
 import type { Item } from '../support/entitlement.ts'
 import { MemoryConnection } from '../support/memory-connection.ts'
 import { type Command, type Connect, type Join, type Publish, type Refresh, type Revoke, rooms, type TokenSpec, usersOfClients } from './commands.ts'
-import { type Life, Model, names, type Revoked, type Token, toExpiringAt, toleranceMs, type Word } from './model.ts'
+import { isOver, type Life, Model, names, type Revoked, type Token, toExpiringAt, toleranceMs, type Word } from './model.ts'
 
 const publisher = { name: 'test', scopes: ['publish', 'read', 'admin'] } as const
 
@@ -349,7 +349,7 @@ export class Play {
       this.#model.ends.push({ position: log.head(), by: { session } })
       this.counts.forgotten = (this.counts.forgotten ?? 0) + 1
     }
-    for (const [id, { expiresAt }] of this.#model.revoked) if (expiresAt <= now) this.#model.revoked.delete(id)
+    for (const [id, revoked] of this.#model.revoked) if (isOver(revoked, now)) this.#model.revoked.delete(id)
   }
 
   /** The node goes, with all that it still has, and another one takes over its data. */
