@@ -186,6 +186,7 @@ describe('verify-token', () => {
     expect(exitCode).toBe(0)
     expect(outcomes(out)).toEqual(fine)
     expect(out).toMatch(/^ {2}iss +"shop"$/m)
+    expect(out).toContain('revoked     not looked at here')
     expect(out).toMatch(
       /^Accepted\n {2}user +"42"\n {2}rooms +user:42, news at connect\n +user:42 {2}\(always\)\n +news {2}\(the claim rooms\)\n {2}may join +order:\*, user:42, news\n {2}expires +\S+Z \(in (59m|1h)\)$/m,
     )

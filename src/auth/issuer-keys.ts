@@ -16,7 +16,7 @@ export interface KeyWatching {
 }
 
 /** How many keys are tried for one token: a token that names none must not cost as many signatures as an issuer has keys. */
-const maxTries = 20
+export const maxTries = 20
 
 /** The keys of one issuer. They verify its tokens and no others'. */
 export class IssuerKeys {

@@ -18,7 +18,7 @@ export interface Jws {
 }
 
 /** The longest token that is looked at, in characters. */
-const maxTokenLength = 8192
+export const maxTokenLength = 8192
 
 // Three base64url parts: a JWS (a JWE has five).
 const compactJws = /^([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]*)$/

@@ -44,7 +44,10 @@ function decoded(secret: Buffer, form: RegExp, encoding: 'base64' | 'base64url' 
 /** Which other reading of the configured secrets does verify the token, and what to do about it. */
 export function findOtherReading(jws: Jws, keys: readonly VerifyKey[]): string | undefined {
   const secrets = keys.filter(({ key }) => key.type === 'secret').map(({ key }) => key.export())
-  return readings.find(({ read }) =>
-    secrets.map(read).some((secret) => secret !== undefined && secret.length > 0 && isSignedBy(jws, createSecretKey(secret))),
-  )?.cure
+  const verifies = (read: Reading['read'], secret: Buffer): boolean => {
+    const other = read(secret)
+    // What reads as the secret itself is not another reading.
+    return other !== undefined && other.length > 0 && !other.equals(secret) && isSignedBy(jws, createSecretKey(other))
+  }
+  return readings.find(({ read }) => secrets.some((secret) => verifies(read, secret)))?.cure
 }

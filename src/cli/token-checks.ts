@@ -61,7 +61,7 @@ export async function examine(token: string, options: CheckOptions): Promise<Exa
   const jws = readJws(token)
   const issuer = issuerOf(jws, options.issuers)
   const keys = await Promise.all((issuer?.keys ?? []).map((origin) => loadKeys(origin, fetch)))
-  const isForeign = refusals.some(({ code }) => code === 'token_issuer' || code === 'token_signature')
+  const isForeign = refusals.some(({ code }) => code === 'token_issuer' || code === 'token_signature' || code === 'unavailable')
   const signers = isForeign && jws !== undefined ? await findSigners(jws, options, issuer, verify) : []
   const findings: Findings = { token, jws, issuer, keys, signers }
   const reached = stoppedBy === undefined ? rules.length : rules.indexOf(ruleOf(stoppedBy))

@@ -1,31 +1,21 @@
 import type { BridgeError } from '../errors.ts'
-import { describeTries } from './known-keys.ts'
-import { findOtherReading } from './other-readings.ts'
+import { claimCures } from './claim-cures.ts'
+import { formCure } from './form-cures.ts'
+import { foreignCure, signatureCures } from './signature-cures.ts'
 import type { Findings } from './token-checks.ts'
 import type { Rule } from './token-rules.ts'
 
 /** What to do about a refusal, for whoever runs the bridge. Never empty. */
 export function cureOf({ id }: Rule, refused: readonly BridgeError[], findings: Findings): readonly string[] {
-  const { jws, issuer, token, signers, keys } = findings
+  const { jws, issuer, token, signers } = findings
   const claims = jws?.claims ?? {}
   switch (id) {
     case 'form':
-      return [
-        /^bearer\b/i.test(token)
-          ? 'leave out the word Bearer: it belongs to the HTTP header, the token begins behind it'
-          : 'give the whole token as the application issued it; an encrypted one (five parts) cannot be used. An opaque token is asked about at SIDECAST_INTROSPECTION_URL',
-      ]
+      return [formCure(token, refused.map(({ message }) => message).join('; '))]
     case 'issuer':
-      return signers.length > 0
-        ? [`the keys of ${signers.join(' and ')} have signed it: add this iss to that issuer`]
-        : [
-            'set SIDECAST_JWT_ISSUER to the iss of your tokens; where it changes (tymon/jwt-auth puts the address of the login request there) leave it out, or end it with /*',
-          ]
+      return [signers.length > 0 ? foreignCure(findings) : issuerCure(claims.iss)]
     case 'keys':
-      return [
-        ...keys.flatMap(({ failure = [] }) => failure),
-        'open the address from the machine of the bridge: is it right (SIDECAST_JWT_JWKS_URL, SIDECAST_JWT_OIDC_ISSUER), reachable, and trusted (NODE_EXTRA_CA_CERTS)?',
-      ]
+      return keyCures(findings)
     case 'signature':
       return signatureCures(findings)
     case 'dates':
@@ -55,43 +45,30 @@ export function cureOf({ id }: Rule, refused: readonly BridgeError[], findings: 
           : 'give the kind of token that has this claim, or change SIDECAST_JWT_REQUIRED_CLAIMS (a preset asks for claims as well)',
       ]
     case 'claims':
-      return claimCures(refused, claims, issuer?.roomsClaim ?? 'rooms')
+      return issuer === undefined ? [] : claimCures(claims, issuer)
     default:
       return id satisfies never
   }
 }
 
-/** So many keys are told one by one. */
-const maxTold = 10
-
-function signatureCures({ jws, keys, signers, token }: Findings): readonly string[] {
-  const settings = 'SIDECAST_JWT_SECRET, SIDECAST_JWT_PUBLIC_KEY, SIDECAST_JWT_JWKS_URL'
-  if (jws === undefined) return [algorithmOf(token)]
-  const known = keys.flatMap(({ keys: some }) => some)
-  const other = findOtherReading(jws, known)
-  if (other !== undefined) return [other]
-  if (signers.length > 0) return [`the keys of ${signers.join(' and ')} have signed it: add its iss to that issuer`]
-  const isSecret = jws.algorithm.startsWith('HS')
-  const hasSecret = known.some(({ key }) => key.type === 'secret')
-  if (isSecret && !hasSecret)
-    return [`it is signed with a secret (${jws.algorithm}): configure that one, SIDECAST_JWT_SECRET_FILE, in the place of public keys`]
-  if (!isSecret && hasSecret)
-    return [
-      `it is signed with a private key (${jws.algorithm}): configure its public half, SIDECAST_JWT_PUBLIC_KEY_FILE or SIDECAST_JWT_JWKS_URL, in the place of the secret`,
-    ]
-  return [
-    ...describeTries(jws, known).slice(0, maxTold),
-    isSecret
-      ? 'the secret must be the one that the application signs with, and read alike: Java libraries (jjwt) decode base64, PHP libraries do not (SIDECAST_JWT_SECRET_ENCODING)'
-      : `the key must be the one that the application signs with, of the same realm and environment: see ${settings} and SIDECAST_JWT_ALGORITHMS`,
-  ]
+function issuerCure(iss: unknown): string {
+  const setting = 'SIDECAST_JWT_ISSUER'
+  return typeof iss === 'string'
+    ? `set ${setting} to the iss of your tokens; where it changes (tymon/jwt-auth puts the address of the login request there) leave it out, or end it with /*`
+    : `${iss === undefined ? 'the token has no iss' : 'its iss is no text'}: let the application write the one that is configured, or leave ${setting} out`
 }
 
-function algorithmOf(token: string): string {
-  const [header = ''] = token.split('.')
-  return /"alg"\s*:\s*"none"/i.test(Buffer.from(header, 'base64url').toString())
-    ? 'it is not signed at all (none): anybody could have written it'
-    : 'supported are HS, RS, PS and ES with 256, 384 and 512, and EdDSA (Ed25519): let the application sign with one of them'
+function keyCures(findings: Findings): readonly string[] {
+  const failures = findings.keys.flatMap(({ failure = [] }) => failure)
+  return failures.length > 0
+    ? [
+        ...failures,
+        'open the address from the machine of the bridge: is it right (SIDECAST_JWT_JWKS_URL, SIDECAST_JWT_OIDC_ISSUER), reachable, and trusted (NODE_EXTRA_CA_CERTS)?',
+      ]
+    : [
+        'the keys that were fetched just now have not signed it, but it says that it is as new as they are: try again in 30 s, when the bridge fetches them again. If it is refused then too:',
+        ...signatureCures(findings),
+      ]
 }
 
 function dateCures(claims: Readonly<Record<string, unknown>>, requireExp: boolean): readonly string[] {
@@ -108,19 +85,4 @@ function dateCures(claims: Readonly<Record<string, unknown>>, requireExp: boolea
       : []),
     ...(claims.exp === undefined && !requireExp ? ['give the tokens an exp: SIDECAST_JWT_MAX_LIFE needs one'] : []),
   ]
-}
-
-function claimCures(refused: readonly BridgeError[], claims: Readonly<Record<string, unknown>>, roomsClaim: string): readonly string[] {
-  const says = (part: string): boolean => refused.some(({ message }) => message.includes(part))
-  const rooms = claims[roomsClaim]
-  const cures = [
-    ...(says('SIDECAST_JWT_USER_CLAIM') ? ['name the claim that holds the user: SIDECAST_JWT_USER_CLAIM'] : []),
-    ...(rooms !== undefined && rooms !== null && !Array.isArray(rooms)
-      ? [`issue ${roomsClaim} as a list, such as ["news","order:*"], or name another claim: SIDECAST_JWT_ROOMS_CLAIM`]
-      : []),
-    ...(says('whole segments')
-      ? ['a * stands for a whole segment between : . or / (order:*), a ** for the rest and only at the end (order:**)']
-      : []),
-  ]
-  return cures.length === 0 ? ['name the claims that your tokens have: SIDECAST_JWT_USER_CLAIM, SIDECAST_JWT_ROOMS_CLAIM'] : cures
 }

@@ -14,7 +14,7 @@ export const verifyToken: Command = {
 
 Checks a login token as a running bridge with this configuration would: prints what the token says, the outcome of each check with
 what to do about it, and the user, the rooms with what each comes from, and the expiry. The token is sent nowhere; keys that the issuer
-publishes are fetched.
+publishes are fetched. Whether it has been revoked is not looked at: the running bridge alone knows (GET /v1/revocations).
 
   TOKEN   the token, or - to read it from standard input, which keeps it out of the shell's history
 
@@ -125,6 +125,7 @@ function summarize({ user, rooms, grants, expiresAt }: Identity, explanation: re
     ...explanation,
     line('may join', [...grants.map((parts) => parts.join('')), ...rooms].join(', ')),
     line('expires', expiresAt === undefined ? 'never' : toMoment(expiresAt)),
+    line('revoked', 'not looked at here: the running bridge alone knows (GET /v1/revocations)'),
   ]
 }
 

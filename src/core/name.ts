@@ -1,7 +1,7 @@
 import { isRawNumber } from './json.ts'
 
 /** The longest name of a user or a room, in characters (Unicode code points). */
-const maxNameLength = 200
+export const maxNameLength = 200
 
 // Control, invisible (formatting and default-ignorable) and unpaired surrogate characters, and line separators: two names that look the same must be the same,
 // and an unpaired surrogate would change when it is written as UTF-8.
