@@ -1,6 +1,6 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { cp, mkdir, mkdtemp, readFile, rm, symlink } from 'node:fs/promises'
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -35,8 +35,8 @@ const environment = {
   PATH: `${dirname(process.execPath)}:${process.env.PATH}`,
 }
 
-/** Packs a copy of the sources, so that what an earlier build left in dist cannot get in. */
-async function pack(): Promise<{ readonly tarball: string; readonly files: readonly string[] }> {
+/** What the package is built from, without what an earlier build has left. */
+async function copyOfSources(): Promise<string> {
   const copy = await emptyFolder()
   const { files } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'))
   const sources = [
@@ -50,6 +50,11 @@ async function pack(): Promise<{ readonly tarball: string; readonly files: reado
   ]
   for (const name of sources) await cp(join(root, name), join(copy, name), { recursive: true })
   await symlink(join(root, 'node_modules'), join(copy, 'node_modules'))
+  return copy
+}
+
+async function pack(): Promise<{ readonly tarball: string; readonly files: readonly string[] }> {
+  const copy = await copyOfSources()
   const { stdout } = await run('npm', ['pack', '--json', '--loglevel=error'], { cwd: copy, env: environment })
   // The output of the build may come before it; npm 12 answers with an object by name, those before with a list.
   const [packed] = Object.values(JSON.parse(stdout.slice(stdout.search(/^[[{]/m)))) as readonly PackedPackage[]
@@ -86,6 +91,31 @@ test('the package holds the build, the contract, the readme and the license, and
   const privateUrl = await addressOf(child)
   expect((await fetch(`${privateUrl}/readyz`)).status).toBe(200)
   expect((await fetch(`${privateUrl}/openapi.yaml`)).status).toBe(200)
+})
+
+test('a build removes what is no longer in the sources, and leaves alone what would be the same: a bridge may be running from it', {
+  timeout: 120_000,
+}, async () => {
+  const copy = await copyOfSources()
+  const dist = join(copy, 'dist')
+  await mkdir(dist)
+  await writeFile(join(dist, 'removed.js'), '')
+  const build = () => run('npm', ['run', '--silent', 'prepare'], { cwd: copy, env: environment })
+  await build()
+  const built = await readdir(dist)
+  expect(built).toContain('cli.js')
+  expect(built).not.toContain('removed.js')
+  const { mtimeMs } = await stat(join(dist, 'cli.js'))
+  await build()
+  expect((await stat(join(dist, 'cli.js'))).mtimeMs).toBe(mtimeMs)
+  expect(await readdir(copy)).not.toContain('dist.new')
+})
+
+test('in a checkout the command that the documentation names runs the sources', async () => {
+  const { stdout } = await run('npm', ['run', '--silent', 'sidecast', '--', 'help', 'token'], { cwd: root, env: environment })
+  expect(stdout).toMatch(/^sidecast token /)
+  for (const page of ['README.md', 'docs/configuration.md', 'docs/tokens.md'])
+    expect(await readFile(join(root, page), 'utf8'), page).toContain('npm run --silent sidecast -- …')
 })
 
 /** Where the private listener is, from the line that the bridge logs when it is ready. */
