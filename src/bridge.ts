@@ -92,7 +92,7 @@ export async function startBridge(config: Config, logger: Logger): Promise<Bridg
       metrics,
       shownMetrics: metrics,
       checks: () => [...authorities.checks(), eventLoop.check()],
-      ...(rememberRequest && { rememberRequest }),
+      rememberRequest,
     })
 
     const gateway = createGateway(surroundings, { log, hub, authorities, pressure, observer: metrics.observer })
@@ -113,7 +113,7 @@ export async function openLog({ config, releasers, onFailure }: Surroundings, { 
   if (config.redis === undefined) {
     const log = await EmbeddedLog.open({ ...config.log, now: Date.now, onFailure })
     releasers.add(() => log.close())
-    return { log }
+    return { log, rememberRequest: (content: string, forMs: number) => log.remember(content, forMs) }
   }
   const log = await RedisLog.open({ ...config.log, ...config.redis, shared, now: Date.now, onFailure })
   releasers.add(() => log.close())
@@ -196,8 +196,8 @@ interface IngressParts {
   readonly shownMetrics: Pick<HttpIngressOptions['metrics'], 'render'>
   /** What else has to be true before traffic makes sense. */
   readonly checks: () => readonly Check[]
-  /** Of several nodes, see `AuthenticatorOptions`. */
-  readonly rememberRequest?: NonNullable<HttpIngressOptions['rememberRequest']>
+  /** See `AuthenticatorOptions`. */
+  readonly rememberRequest: HttpIngressOptions['rememberRequest']
 }
 
 export async function startIngresses(
@@ -247,7 +247,7 @@ export async function startIngresses(
       parseDraft,
       ...config.http,
       ...callers,
-      ...(rememberRequest && { rememberRequest }),
+      rememberRequest,
       now: Date.now,
       metrics: { ...metrics, render: () => shownMetrics.render() },
       observer: metrics.observer,

@@ -11,6 +11,8 @@ export interface DataFolder {
   readonly file: string
   /** What is accepted and does not stand in the log itself yet. */
   readonly journalFile: string
+  /** See `RememberedNames`. */
+  readonly namesFiles: readonly [string, string]
   /** Where a new log is built, before it is moved to its place as a whole. */
   readonly unfinishedFile: string
   release(): Promise<void>
@@ -31,7 +33,14 @@ export async function openDataFolder(directory: string): Promise<DataFolder> {
   await checkAccess(path, path, constants.R_OK | constants.W_OK | constants.X_OK)
   if ((await statIfThere(file)) !== undefined) await checkAccess(path, file, constants.R_OK | constants.W_OK)
   const ownership = await own(path)
-  return { path, file, journalFile: join(path, 'journal'), unfinishedFile: join(path, 'log.mdb.new'), release: () => ownership.release() }
+  return {
+    path,
+    file,
+    journalFile: join(path, 'journal'),
+    namesFiles: [join(path, 'names-1'), join(path, 'names-2')],
+    unfinishedFile: join(path, 'log.mdb.new'),
+    release: () => ownership.release(),
+  }
 }
 
 /** Parent by parent: Node's recursive `mkdir` never ends where a folder exists and takes no children, as in /proc. */

@@ -9,6 +9,7 @@ import { LogCondition, reasonOf } from './log-condition.ts'
 import { type LogFile, openLogFile } from './log-file.ts'
 import { placeAppends } from './place.ts'
 import { readMemberships, readRevocations, readSessionsWithMemberships, readStreams } from './reading.ts'
+import { RememberedNames } from './remembered-names.ts'
 import type { RetentionOptions } from './retention.ts'
 import { Settler } from './settler.ts'
 import type { LogShare } from './shared.ts'
@@ -40,6 +41,7 @@ export class EmbeddedLog implements EventLog {
   readonly #options: EmbeddedLogOptions
   readonly #folder: DataFolder
   readonly #file: LogFile
+  readonly #names: RememberedNames
   readonly #condition: LogCondition
   readonly #settler: Settler
   readonly #queue = new AppendQueue()
@@ -56,7 +58,8 @@ export class EmbeddedLog implements EventLog {
   static async open(options: EmbeddedLogOptions): Promise<EmbeddedLog> {
     const folder = await openDataFolder(options.directory)
     try {
-      return new EmbeddedLog(options, folder, await openLogFile(folder, options.durability))
+      const names = await RememberedNames.open(folder.namesFiles, { synced: options.durability === 'disk', now: options.now })
+      return new EmbeddedLog(options, folder, await openLogFile(folder, options.durability), names)
     } catch (error) {
       await folder.release()
       if (error instanceof BridgeError) throw error
@@ -70,10 +73,11 @@ export class EmbeddedLog implements EventLog {
     }
   }
 
-  private constructor(options: EmbeddedLogOptions, folder: DataFolder, file: LogFile) {
+  private constructor(options: EmbeddedLogOptions, folder: DataFolder, file: LogFile, names: RememberedNames) {
     this.#options = options
     this.#folder = folder
     this.#file = file
+    this.#names = names
     this.epoch = file.identity.epoch
     this.secret = file.identity.secret
     this.#condition = new LogCondition(options.now, (error) => this.#report(error))
@@ -144,6 +148,11 @@ export class EmbeddedLog implements EventLog {
     return this.#closing === undefined ? this.#condition.health() : { appendable: false, reason: 'the log is closed' }
   }
 
+  /** See `RememberedNames`. @throws BridgeError log_unavailable */
+  remember(name: string, forMs: number): Promise<boolean> {
+    return this.#names.remember(name, forMs)
+  }
+
   share(): LogShare {
     const secret = Buffer.from(this.secret).toString('hex')
     return { file: this.#folder.file, epoch: this.epoch, secret, runs: this.#file.runs.share(), tail: this.#settler.tail.all() }
@@ -164,6 +173,7 @@ export class EmbeddedLog implements EventLog {
     this.#canaryDue = false
     await this.#running
     await this.#checkingSpace
+    await this.#names.close()
     const settled = await this.#settler.close()
     try {
       await this.#file.close(settled)

@@ -60,7 +60,7 @@ export async function startParent(config: Config, logger: Logger, { args, cwd }:
       metrics,
       shownMetrics: workers,
       checks: () => [...authorities.checks(), workers.check(), eventLoop.check()],
-      ...(rememberRequest && { rememberRequest }),
+      rememberRequest,
     })
 
     releasers.add(() => workers.close())

@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { expect, test } from 'vitest'
 import type { HttpIngressOptions } from '../../src/http/ingress.ts'
+import { newFolder } from '../log/folders.ts'
+import { BridgeProcess } from '../support/bridge-process.ts'
 import { signRequest } from './sign-request.ts'
 import { fullKey, startIngress } from './start-ingress.ts'
 
@@ -107,6 +109,40 @@ test('a request that has come is remembered for as long as its time would be tak
   for (now of [start + 1, start + 299, start + 301, start + 600]) expect((await ingress.post(body, early)).json.code).toBe('signature_replayed')
   now = start + 601
   expect((await ingress.post(body, early)).json.code).toBe('signature_invalid')
+})
+
+test('what has come is refused after a restart too, however the bridge ended; a new attempt is taken', { timeout: 60_000 }, async () => {
+  const directory = newFolder()
+  const settings = { SIGNING_KEYS: `shop:whsec_${secret.toString('base64')}:publish+admin`, DEDUPE_WINDOW: '1s' }
+  const bodies = [
+    ['/v1/events', body],
+    ['/v1/events', JSON.stringify({ event: 'gone', to: { all: true }, volatile: true })],
+    ['/v1/events/batch', JSON.stringify({ events: [{ event: 'b', to: { all: true } }] })],
+    ['/v1/revocations', JSON.stringify({ user: '1' })],
+  ] as const
+  // Of a clock that is ahead, which is when it can come back for longest.
+  const now = Math.floor(Date.now() / 1000) + 240
+  const all = bodies.map(([path, content], index) => ({ path, content, headers: signRequest(secret, content, { id: `m${index}`, timestamp: now }) }))
+  const send = (url: string, attempts: typeof all) =>
+    Promise.all(
+      attempts.map(async ({ path, content, headers }) => {
+        const response = await fetch(`${url}${path}`, { method: 'POST', body: content, headers: { 'content-type': 'application/json', ...headers } })
+        return response.status
+      }),
+    )
+  for (const [run, expected] of [202, 409, 409].entries()) {
+    await using bridge = new BridgeProcess(settings, { directory })
+    const { privateUrl } = await bridge.ready()
+    expect(await send(privateUrl, all), `in run ${run}`).toEqual(all.map(() => expected))
+    const anew = all.map(({ path, content }, index) => ({
+      path,
+      content,
+      headers: signRequest(secret, content, { id: `m${index}`, timestamp: now + run + 1 }),
+    }))
+    expect(await send(privateUrl, anew)).toEqual(all.map(() => 202))
+    bridge.signal(run === 0 ? 'SIGKILL' : 'SIGTERM')
+    await bridge.ended
+  }
 })
 
 test('a webhook-id with a dot is refused: the border between it and the rest could be moved', async () => {

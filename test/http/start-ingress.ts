@@ -91,6 +91,7 @@ export async function startIngress(overrides: Partial<HttpIngressOptions> = {}):
       { name: 'full', sha256: sha256(fullKey), scopes },
     ],
     signingKeys: [],
+    rememberRequest: (content, forMs) => log.remember(content, forMs),
     now: Date.now,
     maxEventBytes,
     maxBatchBytes: 16 * 1024 * 1024,

@@ -50,6 +50,7 @@ try {
     health: () => log.health(),
     failures: () => failures,
     head: () => log.head(),
+    remember: (name) => log.remember(String(name), 1e9).catch(({ code }) => ({ code })),
     appendable: () => until(() => log.health().appendable),
     unappendable: () => until(() => !log.health().appendable),
     close: () => log.close(),

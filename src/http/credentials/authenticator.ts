@@ -11,8 +11,11 @@ export interface AuthenticatorOptions {
   readonly signingKeys: readonly SigningKey[]
   /** Whose service token (JWT) it is; absent: none is taken. @throws BridgeError a `token_…` code, unavailable */
   readonly verifyServiceToken?: (token: string) => Promise<Publisher>
-  /** For several nodes: whether a signed request is new to all of them; it is known from then on for so long. @throws BridgeError log_unavailable */
-  readonly rememberRequest?: (content: string, forMs: number) => Promise<boolean>
+  /**
+   * Whether a signed request that this process takes for new is new to all others, those that share its log and those before it; they know it from then on, for so long.
+   * @throws BridgeError log_unavailable
+   */
+  readonly rememberRequest: (content: string, forMs: number) => Promise<boolean>
   /** Milliseconds since 1970. */
   readonly now: () => number
 }
@@ -53,7 +56,8 @@ export class Authenticator {
   async verifySigned(signed: SignedRequest, body: Uint8Array): Promise<Caller> {
     const { signingKeys, rememberRequest } = this.#options
     const { publisher, content } = signed.verify(body, signingKeys, this.#seen)
-    if ((await rememberRequest?.(content, rememberMs)) === false) throw replayed()
+    // Before it is carried out: whatever ends this process then, the same request does not come again.
+    if (!(await rememberRequest(content, rememberMs))) throw replayed()
     return { publisher, credential: publisher.name }
   }
 

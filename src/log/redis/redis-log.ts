@@ -166,7 +166,7 @@ export class RedisLog implements EventLog {
     return openLink(this.#options, this.#keys)
   }
 
-  /** Whether no node has remembered this before; from then on it is, for so long. @throws BridgeError log_unavailable */
+  /** Whether no node has remembered this before; from then on it is, for so long. @throws BridgeError log_unavailable: it may be remembered */
   remember(name: string, forMs: number): Promise<boolean> {
     return this.#link === undefined
       ? Promise.reject(new BridgeError('log_unavailable', this.#away))
