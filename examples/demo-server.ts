@@ -43,7 +43,8 @@ async function answer(request: IncomingMessage, response: ServerResponse, option
   if (host === undefined) return send(response, 421, { code: 'wrong_host', title: 'This server answers to 127.0.0.1 and localhost only' })
   const path = new URL(request.url ?? '/', 'http://localhost').pathname
   const file = files[path]
-  if (request.method === 'GET' && file !== undefined) return sendFile(response, file, `http://${host}:${options.publicPort}`)
+  if ((request.method === 'GET' || request.method === 'HEAD') && file !== undefined)
+    return sendFile(response, file, `http://${host}:${options.publicPort}`)
   if (request.method !== 'POST') return send(response, 404, { code: 'not_found', title: 'There is nothing at this address' })
   // A type that a form of a foreign page cannot send: its script would have to ask first, and is not answered.
   if (request.headers['content-type'] !== 'application/json') return send(response, 415, { code: 'not_json', title: 'Send application/json' })

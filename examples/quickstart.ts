@@ -1,7 +1,6 @@
 /**
  * Everything on this machine: the bridge (as `sidecast serve` runs it) on the embedded log, and a demo application with a page to try it.
- * What must outlive a restart is kept in .quickstart/: the secret, the key and the events.
- *   node examples/quickstart.ts [--dir .quickstart] [--port 3000] [--demo-port 8080]
+ * What must outlive a restart is kept in .quickstart/: the secret, the key and the events. `--help` says how it is called.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
@@ -11,31 +10,27 @@ import { connect, createServer } from 'node:net'
 import { join, relative } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { parseArgs, styleText } from 'node:util'
+import { styleText } from 'node:util'
 import { createDemoServer, signLogin } from './demo-server.ts'
+import { divideEnvironment, Misuse, parseQuickstartCall, quickstartHelp } from './quickstart-call.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const loopback = '127.0.0.1'
 const readyTimeoutMs = 30_000
 
-const { values: flags } = parseArgs({
-  options: {
-    dir: { type: 'string', default: join(root, '.quickstart') },
-    port: { type: 'string', default: '3000' },
-    'demo-port': { type: 'string', default: '8080' },
-  },
-})
+const flags = readCall()
+const { passed, unused } = divideEnvironment(process.env)
 
-mkdirSync(flags.dir, { recursive: true, mode: 0o700 })
-const jwtSecret = keptSecret(join(flags.dir, 'jwt-secret'))
-const apiKey = keptSecret(join(flags.dir, 'api-key'))
-const logFile = join(flags.dir, 'bridge.log')
+mkdirSync(flags.directory, { recursive: true, mode: 0o700 })
+const jwtSecret = keptSecret(join(flags.directory, 'jwt-secret'))
+const apiKey = keptSecret(join(flags.directory, 'api-key'))
+const logFile = join(flags.directory, 'bridge.log')
 
 await holdFolder()
 
-const publicPort = await freePort('the bridge', Number(flags.port), [])
-const privatePort = await freePort('the ingress', Number(flags.port) + 1, [publicPort])
-const demoPort = await freePort('the demo page', Number(flags['demo-port']), [publicPort, privatePort])
+const publicPort = await freePort('the bridge', flags.port, [])
+const privatePort = await freePort('the ingress', flags.port + 1, [publicPort])
+const demoPort = await freePort('the demo page', flags.demoPort, [publicPort, privatePort])
 
 const demo = createDemoServer({ publicPort, privatePort, jwtSecret, apiKey })
 demo.listen(demoPort, loopback)
@@ -44,9 +39,7 @@ await once(demo, 'listening')
 const bridge = startBridge()
 let stoppedAt: number | undefined
 bridge.once('exit', (code, signal) => {
-  if (stoppedAt !== undefined) return
-  process.stderr.write(`\nThe bridge stopped (${signal ?? `exit code ${code}`}):\n\n${lastWords()}\n\n${logFile} has all of it.\n`)
-  process.exit(1)
+  if (stoppedAt === undefined) giveUp(`The bridge stopped (${signal ?? `exit code ${code}`})`)
 })
 // A crash of this program must not leave a bridge behind.
 process.once('exit', () => bridge.kill('SIGKILL'))
@@ -55,10 +48,23 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal
 await bridgeReady()
 print()
 
+function readCall() {
+  try {
+    const call = parseQuickstartCall(process.argv.slice(2))
+    if (call !== undefined) return call
+    process.stdout.write(`${quickstartHelp}\n`)
+    process.exit(0)
+  } catch (error) {
+    if (!(error instanceof Misuse)) throw error
+    process.stderr.write(`quickstart: ${error.message} (--help says more)\n`)
+    process.exit(2)
+  }
+}
+
 /** Two bridges cannot share the events. The socket is gone with its process, however that ends; the file that names it may stay. */
 async function holdFolder(): Promise<void> {
   const holder = createServer((connection) => connection.destroy())
-  const path = join(flags.dir, 'running.sock')
+  const path = join(flags.directory, 'running.sock')
   const probe = connect(path)
   const isHeld = await once(probe, 'connect').then(
     () => true,
@@ -88,12 +94,13 @@ function keptSecret(path: string): string {
 }
 
 async function freePort(what: string, wanted: number, taken: readonly number[]): Promise<number> {
-  for (let port = wanted; port < wanted + 100; port++) {
+  for (let port = wanted; port < Math.min(wanted + 100, 65_536); port++) {
     if (taken.includes(port) || !(await isFree(port))) continue
     if (port !== wanted) process.stdout.write(`Port ${wanted} is taken: ${what} uses ${port}.\n`)
     return port
   }
-  throw new Error(`no free port from ${wanted} on`)
+  process.stderr.write(`quickstart: there is no free port from ${wanted} on for ${what}; choose another with --port, --demo-port\n`)
+  process.exit(1)
 }
 
 async function isFree(port: number): Promise<boolean> {
@@ -117,6 +124,7 @@ function startBridge(): ChildProcess {
   const child = spawn(process.execPath, [join(root, 'src/cli.ts'), 'serve'], {
     env: {
       ...Object.fromEntries(foreign),
+      ...passed,
       SIDECAST_PUBLIC_HOST: loopback,
       SIDECAST_PUBLIC_PORT: String(publicPort),
       SIDECAST_PRIVATE_HOST: loopback,
@@ -124,7 +132,7 @@ function startBridge(): ChildProcess {
       SIDECAST_ALLOWED_ORIGINS: `http://${loopback}:${demoPort},http://localhost:${demoPort}`,
       SIDECAST_JWT_SECRET: jwtSecret,
       SIDECAST_API_KEYS: `quickstart:${apiKey}:publish+read+admin`,
-      SIDECAST_DATA_DIR: join(flags.dir, 'data'),
+      SIDECAST_DATA_DIR: join(flags.directory, 'data'),
     },
     stdio: ['ignore', log, log],
     // Its own process group: Ctrl-C reaches this program alone, which then lets the bridge drain.
@@ -147,7 +155,12 @@ async function bridgeReady(): Promise<void> {
     if (response?.ok) return
     await delay(50)
   }
-  throw new Error(`the bridge was not ready within ${readyTimeoutMs / 1000} s; ${logFile} says more`)
+  giveUp(`The bridge was not ready within ${readyTimeoutMs / 1000} s`)
+}
+
+function giveUp(why: string): never {
+  process.stderr.write(`\n${why}:\n\n${lastWords()}\n\n${logFile} has all of it.\n`)
+  process.exit(1)
 }
 
 function stop(): void {
@@ -189,8 +202,21 @@ ${token}
 
    Browsers   http://${loopback}:${publicPort}   ${faint('Socket.IO')}
    Backends   http://${loopback}:${privatePort}   ${faint('HTTP, documented at /docs')}
-   Kept in    ${relative(process.cwd(), flags.dir) || '.'}   ${faint('events, development secret and key, bridge.log')}
-
+   Kept in    ${relative(process.cwd(), flags.directory) || '.'}   ${faint('events, development secret and key, bridge.log')}
+${ofEnvironment()
+  .map((line) => `${line}\n`)
+  .join('')}
 Ctrl-C stops it; what is kept survives a restart.
 `)
+}
+
+/** What of the environment counts, and what does not. */
+function ofEnvironment(): readonly string[] {
+  const names = Object.keys(passed)
+  const { SIDECAST_AMQP_URL: url = '' } = passed
+  const place = URL.canParse(url) ? `${new URL(url).host}${new URL(url).pathname}` : 'from the environment'
+  return [
+    ...(names.length === 0 ? [] : [`   RabbitMQ   ${place}   ${styleText('dim', names.join(', '))}`]),
+    ...(unused.length === 0 ? [] : [`   Not used   ${unused.join(', ')}   ${styleText('dim', 'the quickstart sets its own; npm start reads them')}`]),
+  ]
 }

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Outcome, runProgram } from '../examples/run-program.ts'
+import { startQuickstart } from '../examples/start-quickstart.ts'
 import { login } from '../support/bridge.ts'
 import { type Broker, startBroker } from '../support/broker.ts'
 import { connectSession, type TestSession } from '../support/client.ts'
@@ -121,4 +122,17 @@ test('applications that publish to exchanges of their own need no change: a fano
   ])
   for (const name of [messages, shop]) await channel.deleteExchange(name)
   await connection.close()
+})
+
+test('the quickstart consumes from the broker that its environment names, and says so without the password', async () => {
+  const { settings, exchange } = broker.names()
+  await using quickstart = await startQuickstart({ port: 15_000, demoPort: 20_080 }, undefined, { ...settings, AMQP_URL: broker.url })
+  const { host, password } = new URL(broker.url)
+  expect(quickstart.output).toMatch(new RegExp(`^ {3}RabbitMQ {3}${host}\\S* {3}.*SIDECAST_AMQP_URL`, 'm'))
+  expect(quickstart.output).not.toContain(`:${password}@`)
+  await using session = connectSession(quickstart.bridge, { token: quickstart.token })
+  await session.notice('sidecast:ready')
+  const channel = await (await broker.connect()).createChannel()
+  channel.publish(exchange, 'user.42.order.shipped', Buffer.from('{"order":7}'))
+  expect(await session.event()).toMatchObject({ event: 'order.shipped', data: { order: 7 } })
 })

@@ -51,6 +51,26 @@ test('a second one in the same folder is refused before it takes ports, and leav
   expect((await readFile(log, 'utf8')).startsWith(before)).toBe(true)
 })
 
+test('what it takes is told by --help, and what it cannot use precisely, before anything is made', async () => {
+  const run = (...args: readonly string[]) => runProgram(process.execPath, ['examples/quickstart.ts', '--dir', '/dev/null/folder', ...args])
+  const help = await run('--help')
+  expect({ exitCode: help.exitCode, errors: help.errors }).toEqual({ exitCode: 0, errors: '' })
+  for (const flag of ['--port N', '--demo-port N', '--dir FOLDER']) expect(help.output).toContain(flag)
+  for (const [args, problem] of [
+    [['--port', 'abc'], '--port must be a port from 1 to 65534, since the ingress takes the port after it; "abc" is none'],
+    [['--port', '65535'], '--port must be a port from 1 to 65534, since the ingress takes the port after it; "65535" is none'],
+    [['--demo-port', '0'], '--demo-port must be a port from 1 to 65535; "0" is none'],
+    [['--prot', '3000'], "Unknown option '--prot'"],
+    [['4000'], "Unexpected argument '4000'"],
+  ] as const)
+    expect(await run(...args)).toEqual({ exitCode: 2, output: '', errors: `quickstart: ${problem} (--help says more)\n` })
+})
+
+test('settings of the environment that it does not use are named', async () => {
+  await using quickstart = await startQuickstart(ports, undefined, { JWT_ISSUER: 'shop', API_KEY: 'for-publish' })
+  expect(quickstart.output).toMatch(/^ {3}Not used {3}SIDECAST_JWT_ISSUER, SIDECAST_PUBLIC_PORT {3}/m)
+})
+
 test('a taken port is named, and the next free one is used', async () => {
   const other = createServer().listen(ports.demoPort, '127.0.0.1')
   await once(other, 'listening')
@@ -80,6 +100,7 @@ test('the demo server answers to its own names only, and to no form of a foreign
   await using quickstart = await startQuickstart(ports)
   const { port } = new URL(quickstart.page)
   const curl = (...args: readonly string[]) => runProgram('curl', ['-sS', '-o', '/dev/null', '-w', '%{http_code}', ...args])
+  expect((await curl('-I', quickstart.page)).output).toBe('200')
   expect((await curl('-H', `Host: evil.example:${port}`, quickstart.page)).output).toBe('421')
   expect((await curl('-d', '{"user":"42","rooms":[]}', `${quickstart.page}/login`)).output).toBe('415')
   expect((await curl('-H', 'content-type: application/json', '-d', '{"user":"42","rooms":[]}', `${quickstart.page}/login`)).output).toBe('200')

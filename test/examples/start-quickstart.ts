@@ -19,14 +19,20 @@ export interface Quickstart {
   [Symbol.asyncDispose](): Promise<void>
 }
 
-/** With `directory` it goes on with what is kept there. */
-export async function startQuickstart(ports: { readonly port: number; readonly demoPort: number }, directory?: string): Promise<Quickstart> {
+/** With `directory` it goes on with what is kept there. `settings`: of the environment, without SIDECAST_. */
+export async function startQuickstart(
+  ports: { readonly port: number; readonly demoPort: number },
+  directory?: string,
+  settings: Readonly<Record<string, string>> = {},
+): Promise<Quickstart> {
   const kept = directory ?? (await mkdtemp(join(tmpdir(), 'sidecast-quickstart-')))
   const file = fileURLToPath(new URL('../../examples/quickstart.ts', import.meta.url))
   const args = [file, '--dir', kept, '--port', String(ports.port), '--demo-port', String(ports.demoPort)]
-  // Settings of another bridge, which must not matter.
+  const others = Object.entries(process.env).filter(([name]) => !name.startsWith('SIDECAST_'))
+  const given = Object.entries(settings).map(([name, value]) => [`SIDECAST_${name}`, value])
   const child = spawn(process.execPath, args, {
-    env: { ...process.env, NO_COLOR: '1', SIDECAST_PUBLIC_PORT: 'nonsense' },
+    // A setting of another bridge, which must not matter.
+    env: { ...Object.fromEntries([...others, ...given]), NO_COLOR: '1', SIDECAST_PUBLIC_PORT: 'nonsense' },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   const closed = once(child, 'close')
