@@ -72,6 +72,14 @@ export class Peers {
     for (const record of records) yield toSession(record)
   }
 
+  /** What a process has told, for somebody who comes in the middle of it: all that it has not named anew yet stands before `all-begin`. */
+  *toldBy(node: string): Iterable<PresenceChange> {
+    const records = [...(this.#byNode.get(node)?.values() ?? [])]
+    for (const record of records) if (!record.confirmed) yield { kind: 'opened', session: toSession(record) }
+    yield { kind: 'all-begin' }
+    for (const record of records) if (record.confirmed) yield { kind: 'opened', session: toSession(record) }
+  }
+
   get nodes(): readonly string[] {
     return [...this.#byNode.keys()]
   }

@@ -13,6 +13,9 @@ const keepMs = 30_000
 /** Changes that go out in one message. */
 const maxChanges = 1000
 
+/** All are asked no more often than this: each tells all that it has. */
+const askMs = 3000
+
 /** Those who ask within this time are answered together. */
 const answerMs = 100
 
@@ -48,6 +51,8 @@ interface Peer {
   number: number
   /** Of a later version that is not understood here. */
   readonly unreadable: boolean
+  /** It has begun to tell all, and nothing was missed since. As long as that is not so, it is asked for. */
+  readonly whole: boolean
 }
 
 /**
@@ -93,9 +98,13 @@ export class RedisPresence implements PeerLink {
   async close(): Promise<void> {
     clearInterval(this.#beat)
     clearTimeout(this.#answer)
-    await this.#tell({ kind: 'bye' }).catch(() => undefined)
     this.#closed.abort()
-    this.#line?.end(new Error('the presence is closed'))
+    const line = this.#line
+    const told = this.#tell({ kind: 'bye' })
+    // Whatever came behind it would make this node known again.
+    this.#line = undefined
+    await told.catch(() => undefined)
+    line?.end(new Error('the presence is closed'))
     await this.#running
   }
 
@@ -107,6 +116,7 @@ export class RedisPresence implements PeerLink {
       let line: RedisLine | undefined
       try {
         line = await this.#options.open()
+        signal.throwIfAborted()
         await this.#enter(line)
         delay = minDelayMs
         for (;;) await this.#read(line)
@@ -123,12 +133,13 @@ export class RedisPresence implements PeerLink {
 
   async #enter(line: RedisLine): Promise<void> {
     const [newest] = readMessages(await line.commands.call(['XREVRANGE', this.#options.key, '+', '-', 'COUNT', '1']))
+    this.#closed.signal.throwIfAborted()
     this.#cursor = newest?.id ?? '0-0'
     this.#line = line
     // They have as long as ever to be heard.
     for (const peer of this.#peers.values()) peer.heardAt = performance.now()
     this.#listener?.asked()
-    await this.#tell({ kind: 'hello' })
+    await this.#sayHello()
   }
 
   async #read(line: RedisLine): Promise<void> {
@@ -143,14 +154,18 @@ export class RedisPresence implements PeerLink {
   #take(message: Heard): void {
     const { node, number } = message
     const known = this.#peers.get(node)
-    const unreadable = message.kind === 'unreadable'
-    if (known !== undefined && number !== known.number + 1 && !unreadable) this.#ask()
-    this.#peers.set(node, { heardAt: performance.now(), number, unreadable })
+    const tellsAll = message.kind === 'changes' && message.changes.some(({ kind }) => kind === 'all-begin')
+    const unreadable = message.kind === 'unreadable' || (known?.unreadable === true && !tellsAll)
+    const whole = tellsAll || (known?.whole === true && number === known.number + 1 && !unreadable)
+    this.#peers.set(node, { heardAt: performance.now(), number, unreadable, whole })
+    if (message.kind !== 'bye' && !whole && !unreadable) this.#ask()
     switch (message.kind) {
       case 'changes':
-        this.#listener?.changed(node, message.changes)
+        if (!unreadable) this.#listener?.changed(node, message.changes)
         return
       case 'hello':
+        // Whoever asks, all others answer, and are heard here too.
+        if (whole) this.#askedAt = performance.now()
         this.#answer ??= setTimeout(() => {
           this.#answer = undefined
           if (this.#line !== undefined) this.#listener?.asked()
@@ -161,8 +176,6 @@ export class RedisPresence implements PeerLink {
         return
       case 'beat':
       case 'other':
-        // One that nothing is known of has spoken before this node was there.
-        if (known === undefined) this.#ask()
         return
       case 'unreadable':
         if (known?.unreadable) return
@@ -176,11 +189,14 @@ export class RedisPresence implements PeerLink {
     }
   }
 
+  /** What comes too soon is made up for: the next message of one that is not whole asks again. */
   #ask(): void {
-    const now = performance.now()
-    if (now - this.#askedAt < silenceMs) return
-    this.#askedAt = now
-    this.#tell({ kind: 'hello' }).catch(() => undefined)
+    if (performance.now() - this.#askedAt >= askMs) this.#sayHello().catch(() => undefined)
+  }
+
+  #sayHello(): Promise<void> {
+    this.#askedAt = performance.now()
+    return this.#tell({ kind: 'hello' })
   }
 
   #tick(): void {

@@ -227,8 +227,8 @@ export class Workers implements PeerLink {
     for (const node of peers.nodes) {
       let changes: PresenceChange[] = []
       const tell = (): void => process.tell({ kind: 'presence', node, changes })
-      for (const session of peers.sessions(node)) {
-        changes.push({ kind: 'opened', session: { ...session, rooms: [] } })
+      for (const change of peers.toldBy(node)) {
+        changes.push(...toRelayed(change))
         if (changes.length < chunk) continue
         tell()
         changes = []

@@ -83,6 +83,16 @@ test('one that goes on elsewhere is not over because it has ended where it was, 
   expect(stage.hub.countSessions('7')).toBe(1)
 })
 
+test('a process that was taken for gone has not lost its sessions when it is heard again', async () => {
+  await ownRoom('s')
+  others.changed('other', [opened(at('s'))])
+  others.gone('other')
+  others.changed('other', [{ kind: 'all-begin' }, opened(at('s')), { kind: 'all-end' }])
+  await passAndSweep()
+  expect(stage.log.sessionsWithMemberships()).toEqual(['s'])
+  expect(stage.hub.countSessions('7')).toBe(1)
+})
+
 test('of two connections of one session the later one stays; the earlier may come back unless it is much older', async () => {
   const young = attach('s')
   stage.pass()

@@ -28,6 +28,8 @@ interface TestNode {
   /** Ends its connections to Redis as a broken network does, and every attempt, until it is called with `false`. */
   cut(lasting?: boolean): void
   knows(...sessions: readonly string[]): Promise<void>
+  /** Resolves when another node has been taken for gone so many times. */
+  missed(times: number): Promise<void>
 }
 
 function startNode(name: string): TestNode {
@@ -36,6 +38,7 @@ function startNode(name: string): TestNode {
   const links = new Set<Link>()
   const failures: string[] = []
   let away = false
+  let gone = 0
   const presence = new RedisPresence({
     key,
     node: name,
@@ -80,10 +83,16 @@ function startNode(name: string): TestNode {
       while (known().join() !== sessions.join()) await setTimeout(10)
       expect(known()).toEqual(sessions)
     },
+    async missed(times) {
+      while (gone < times) await setTimeout(10)
+    },
   }
   presence.follow({
     changed: (from, changes) => peers.apply(from, changes),
-    gone: (from) => peers.forget(from),
+    gone: (from) => {
+      peers.forget(from)
+      gone++
+    },
     asked: () =>
       presence.announce([{ kind: 'all-begin' }, ...[...own.values()].map((session) => ({ kind: 'opened', session }) as const), { kind: 'all-end' }]),
     due: () => undefined,
@@ -146,10 +155,37 @@ test('a message that is missing is noticed, and all is asked for', async () => {
   const two = startNode('two')
   one.connect('a')
   await two.knows('a')
-  two.peers.forget('one')
-  // Between this message and the last one there must have been others.
-  await redis.command('XADD', key, '*', 'm', JSON.stringify({ node: 'one', number: 999, kind: 'beat' }))
-  await two.knows('a')
+  // What a node asks for when it begins has been told to it: the second round is answered to nothing but the gap.
+  for (const number of [998, 1998]) {
+    two.peers.forget('one')
+    // Between this message and the last one there must have been others.
+    await redis.command('XADD', key, '*', 'm', JSON.stringify({ node: 'one', number, kind: 'beat' }))
+    await two.knows('a')
+  }
+})
+
+test('a node that was taken for gone is asked for all that it has, whatever it says first and however lately somebody has asked', async () => {
+  const one = startNode('one')
+  const two = startNode('two')
+  one.connect('a', 'hall')
+  await two.knows('a hall')
+  const leave = () => redis.command('XADD', key, '*', 'm', JSON.stringify({ node: 'one', number: 999, kind: 'bye' }))
+  await leave()
+  await two.missed(1)
+  // Its next words are of some of its sessions, and not of all.
+  one.connect('b')
+  await two.knows('a hall', 'b')
+  await leave()
+  await two.missed(2)
+  one.disconnect('b')
+  await two.knows('a hall')
+})
+
+test('a node that is closed while it is still connecting ends all the same', async () => {
+  const one = startNode('one')
+  open.splice(open.indexOf(one), 1)
+  await one.presence.close()
+  expect(one.failures).toEqual([])
 })
 
 test('what is too old to be of use goes, and what is nobody’s message is passed over', async () => {
