@@ -64,6 +64,9 @@ const CODES = {
 
 export type ErrorCode = keyof typeof CODES
 
+/** How long to wait before another try, where HTTP has a place for it and the code says that one may help. */
+export const retryAfterSeconds = 2
+
 /** One thing that is wrong with a body: where (RFC 6901 JSON pointer, '' is the whole) and what. */
 export interface FieldError {
   readonly pointer: string

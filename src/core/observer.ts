@@ -3,6 +3,9 @@ import type { ErrorCode } from '../errors.ts'
 /** Why a session ended. */
 export type SessionEnd = 'client' | 'transport' | 'expired' | 'disconnected' | 'revoked' | 'slow_consumer' | 'replaced' | 'draining' | 'protocol'
 
+/** What a session may ask for. */
+export type SessionRequest = 'join' | 'leave' | 'refresh'
+
 /** Told what has happened. Cannot veto, cannot fail, and must be quick. */
 export interface Observer {
   eventsPublished(count: number, duplicates: number): void
@@ -13,6 +16,7 @@ export interface Observer {
   sessionResumed(events: number): void
   resumeRefused(reason: ResumeRefusal): void
   handshakeRefused(code: ErrorCode): void
+  requestRefused(request: SessionRequest, code: ErrorCode): void
   /** A revocation came into force. */
   revoked(): void
   revocationsInForce(count: number): void

@@ -7,6 +7,7 @@ import { BridgeError, type ErrorCode } from '../errors.ts'
 import { cut, farewellMs } from './engine.ts'
 import { encodeFrame, type Frame } from './frame.ts'
 import { Outbox, type OutboxOptions } from './outbox.ts'
+import { toAnswer } from './refusal.ts'
 
 /** What the client is told before the server ends its session; absent: there is nobody, or no room, to tell. */
 const farewells: Readonly<Record<SessionEnd, ErrorCode | undefined>> = {
@@ -108,9 +109,8 @@ export class SocketConnection implements Connection {
       cut(this.#socket.conn)
       return
     }
-    const { text, retryable } = new BridgeError(code)
     // With the offset that the client has: a later one would let it skip what it did not get.
-    const data = JSON.stringify({ code, message: text, retry: retryable })
+    const data = JSON.stringify(toAnswer(new BridgeError(code)))
     this.#outbox.send([encodeFrame('sidecast:disconnect', data, this.#options.offsetOf(this.#position))])
     // Before the WebSocket is closed: nothing may follow its last frame.
     this.#outbox.flush()

@@ -17,6 +17,7 @@ import { cut, type Engine, farewellMs, limitFarewell, tcpOf } from './engine.ts'
 import { createEventEncoder } from './event-encoder.ts'
 import { type Admission, createHandshake, type HandshakeOptions } from './handshake.ts'
 import { type LimitOptions, Limits } from './limits.ts'
+import { turnAway } from './refusal.ts'
 import { answerRequests } from './requests.ts'
 import { spread } from './spread.ts'
 import { Tick } from './tick.ts'
@@ -105,7 +106,7 @@ export class Gateway {
         const refuse = (refusal: BridgeError): void => {
           options.observer.handshakeRefused(refusal.code)
           if (refusal.status === 403 || refusal.status === 429) options.onRefused(refusal, address)
-          decide(refusal.code, false)
+          turnAway(request, refusal)
         }
         const refusal = this.#refusalOf(request, address)
         if (refusal !== undefined) refuse(refusal)
@@ -151,7 +152,9 @@ export class Gateway {
         this.#limits.closed(address)
       })
       // Several may have been let through before the first of them was one.
-      if (!this.#limits.opened(address)) cut(engine)
+      if (this.#limits.opened(address)) return
+      options.observer.handshakeRefused('rate_limited')
+      cut(engine)
     })
     const addressOf = (socket: Socket): string => this.#addressOfSocket(socket)
     this.#io.use(createHandshake({ ...options, addressOf, limits: this.#limits, turns: this.#turns, draining: () => this.#draining }))

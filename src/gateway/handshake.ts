@@ -7,7 +7,7 @@ import type { Forwarded } from '../core/session.ts'
 import { BridgeError } from '../errors.ts'
 import type { Limits } from './limits.ts'
 import type { Pids } from './pid.ts'
-import { toRefusal } from './refusal.ts'
+import { toAnswer, toRefusal } from './refusal.ts'
 import { forgetToken, readForwarded, readToken, type TokenSource } from './token-source.ts'
 import type { Turns } from './turns.ts'
 
@@ -62,7 +62,7 @@ export function createHandshake(options: HandshakeOptions) {
       },
       (thrown: unknown) => {
         const refusal = toRefusal(thrown)
-        next(Object.assign(new Error(refusal.text), { data: { code: refusal.code, message: refusal.text, retry: refusal.retryable } }))
+        next(Object.assign(new Error(refusal.text), { data: toAnswer(refusal) }))
         setTimeout(() => socket.conn.close(), refusalMs).unref()
         options.observer.handshakeRefused(refusal.code)
         // What is wrong on our side, or too much already, is not held against anybody.

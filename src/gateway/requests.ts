@@ -3,10 +3,11 @@ import type { Credentials } from '../core/credentials.ts'
 import type { Hub } from '../core/hub.ts'
 import type { Identity } from '../core/identity.ts'
 import { isName } from '../core/name.ts'
+import type { Observer, SessionRequest } from '../core/observer.ts'
 import type { Session } from '../core/session.ts'
 import { BridgeError } from '../errors.ts'
 import { Allowance } from './allowance.ts'
-import { toRefusal } from './refusal.ts'
+import { toAnswer, toRefusal } from './refusal.ts'
 
 /** Joins and leaves, as many as a page makes when it opens; each is an entry in the log, which keeps as many as it keeps for everybody. */
 const roomRequests = { burst: 200, perSecond: 10 } as const
@@ -19,6 +20,7 @@ export interface RequestOptions {
   readonly login: (credentials: Credentials) => Promise<Identity>
   /** Milliseconds since 1970. */
   readonly now: () => number
+  readonly observer: Pick<Observer, 'requestRefused'>
   readonly onFailure: (error: unknown) => void
   /** Hears the precise reason why a token was refused. */
   readonly onRefused: (refusal: BridgeError, address: string) => void
@@ -50,24 +52,25 @@ class Requests {
     this.#options = options
   }
 
-  answer(request: 'join' | 'leave' | 'refresh', words: readonly unknown[]): void {
+  answer(request: SessionRequest, words: readonly unknown[]): void {
     // Socket.IO puts it behind whatever the client has sent.
     const reply = words.at(-1)
     this.#handle(request, toBody(words[0])).then(
       (answer) => acknowledge(reply, { ok: true, ...answer }),
       (thrown: unknown) => {
-        const { onFailure, onRefused } = this.#options
+        const { onFailure, onRefused, observer } = this.#options
         const refusal = toRefusal(thrown)
-        const { code, text, cause } = refusal
+        const { code, cause } = refusal
+        observer.requestRefused(request, code)
         // Who could not say whether it is allowed has told why already.
         if (code === 'unavailable' && !(thrown instanceof BridgeError && thrown.code === code)) onFailure(cause)
         if (code.startsWith('token_')) onRefused(refusal, this.#address)
-        acknowledge(reply, { ok: false, error: { code, message: text } })
+        acknowledge(reply, { ok: false, error: toAnswer(refusal) })
       },
     )
   }
 
-  async #handle(request: 'join' | 'leave' | 'refresh', body: Body): Promise<object> {
+  async #handle(request: SessionRequest, body: Body): Promise<object> {
     switch (request) {
       case 'join':
         return this.#join(body)

@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http'
-import type { BridgeError, ErrorCode, FieldError } from '../errors.ts'
+import { type BridgeError, type ErrorCode, type FieldError, retryAfterSeconds } from '../errors.ts'
 
 /** RFC 9457. `type` and `code` are stable; `title` goes with the code, `detail` is about this request. */
 interface Problem {
@@ -10,9 +10,6 @@ interface Problem {
   readonly code: ErrorCode
   readonly errors?: readonly FieldError[]
 }
-
-/** How long to wait before another try, when the code says that one may help. */
-const retryAfterSeconds = 2
 
 // What these say was written for the caller. All others are for operators: they may name files, hosts or what a library said.
 const told: ReadonlySet<ErrorCode> = new Set([

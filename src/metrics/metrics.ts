@@ -91,6 +91,7 @@ export function createMetrics({ sessions, unackedMessages, waitingBytes = () => 
   const resumedEvents = counter('events_resumed_total', 'Events that sessions caught up on.')
   const notResumed = counter('resumes_refused_total', 'Clients that asked to resume and had to start anew.', ['reason'])
   const handshakes = counter('handshakes_refused_total', 'Logins of browsers that were refused.', ['code'])
+  const notGranted = counter('requests_refused_total', 'Joins, leaves and refreshes of sessions that were refused.', ['request', 'code'])
   // Every worker knows them all.
   const revocations = new Counter({ name: 'sidecast_revocations_total', help: 'Revocations that came into force.', aggregator: 'max', registers })
   const revocationsInForce = new Gauge({ name: 'sidecast_revocations', help: 'Revocations that are kept.', aggregator: 'max', registers })
@@ -135,6 +136,7 @@ export function createMetrics({ sessions, unackedMessages, waitingBytes = () => 
       },
       resumeRefused: (reason) => notResumed.inc({ reason }),
       handshakeRefused: (code) => handshakes.inc({ code }),
+      requestRefused: (request, code) => notGranted.inc({ request, code }),
       revoked: () => revocations.inc(),
       revocationsInForce: (count) => revocationsInForce.set(count),
       failed(error) {

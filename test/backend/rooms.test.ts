@@ -75,7 +75,7 @@ test.each([
   await using session = connectSession(bridge.publicUrl, { token: login('42', { rooms: ['news'] }) })
   const answer = await session.request('sidecast:join', { room: 'order:7' })
   // A code and our own text: nothing of what the application has said.
-  expect(answer).toEqual({ ok: false, error: { code: 'unavailable', message: 'The service is not available at the moment.' } })
+  expect(answer).toEqual({ ok: false, error: { code: 'unavailable', message: 'The service is not available at the moment.', retry: true } })
   await bridge.publish({ event: 'still.there', to: { rooms: ['news', 'order:7'] } })
   expect((await session.event()).event).toBe('still.there')
   // Asked once, without following anything.

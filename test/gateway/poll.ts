@@ -1,8 +1,9 @@
-import { request } from 'node:http'
+import { type IncomingHttpHeaders, request } from 'node:http'
 
 export interface Answer {
   readonly status: number
   readonly body: string
+  readonly headers: IncomingHttpHeaders
 }
 
 interface Call {
@@ -28,7 +29,7 @@ export function poll(url: string, sid?: string, { method = 'GET', body, headers 
       response.setEncoding('utf8').on('data', (chunk: string) => {
         text += chunk
       })
-      response.on('end', () => resolve({ status: response.statusCode ?? 0, body: text }))
+      response.on('end', () => resolve({ status: response.statusCode ?? 0, body: text, headers: response.headers }))
     })
     call.end(body)
   })

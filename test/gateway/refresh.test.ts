@@ -74,8 +74,9 @@ test('a refused refresh says why and leaves the session as it was', async () => 
   expect(await refresh(login('43'))).toEqual({
     code: 'token_claims',
     message: 'The login token lacks a claim that is needed here, or has one of the wrong kind.',
+    retry: false,
   })
-  expect(await refresh(login('42', { exp: seconds() - 1 }))).toMatchObject({ code: 'token_expired' })
+  expect(await refresh(login('42', { exp: seconds() - 1 }))).toMatchObject({ code: 'token_expired', retry: true })
   expect(await refresh(jwt.sign({ sub: '42', exp: seconds() + 60 }, randomBytes(48)))).toMatchObject({ code: 'token_signature' })
   expect(await refresh(login('42', { jti: 'stolen' }))).toMatchObject({ code: 'token_revoked' })
   expect(await refresh('nonsense')).toMatchObject({ code: 'token_malformed' })
@@ -96,8 +97,12 @@ test('a session may refresh now and then, not as often as it likes; its joins do
   const refused = answers.filter(({ ok }) => !ok)
   expect(answers.slice(0, 10).every(({ ok }) => ok)).toBe(true)
   expect(refused).toHaveLength(20)
-  expect(new Set(refused.map(({ error }) => error?.code))).toEqual(new Set(['rate_limited']))
+  for (const { error } of refused) expect(error).toEqual({ code: 'rate_limited', message: 'Too many requests.', retry: true })
   expect(await session.request('sidecast:join', { room: 'x:1' })).toMatchObject({ ok: true })
+  expect(await session.request('sidecast:join', { room: 'y' })).toMatchObject({ error: { code: 'room_forbidden', retry: false } })
+  const metrics = await (await fetch(`${bridge.privateUrl}/metrics`)).text()
+  expect(metrics).toContain('sidecast_requests_refused_total{request="refresh",code="rate_limited"} 20\n')
+  expect(metrics).toContain('sidecast_requests_refused_total{request="join",code="room_forbidden"} 1\n')
 })
 
 test('of two refreshes the later one holds, also when its token is known to be good before the other', async () => {

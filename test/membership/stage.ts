@@ -77,6 +77,7 @@ function silent(failed: (error: unknown) => void): Observer {
     publishRefused: nothing,
     sessionOpened: nothing,
     sessionClosed: nothing,
+    requestRefused: nothing,
     sessionResumed: nothing,
     resumeRefused: nothing,
     handshakeRefused: nothing,

@@ -18,7 +18,7 @@ interface Acknowledgement {
   readonly room?: string
   readonly rooms?: readonly string[]
   readonly expiresAt?: number | null
-  readonly error?: { readonly code: string; readonly message: string }
+  readonly error?: { readonly code: string; readonly message: string; readonly retry: boolean }
 }
 
 export interface TestSession {
