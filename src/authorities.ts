@@ -3,7 +3,7 @@ import type { Logger } from 'pino'
 import { toIdentity } from './auth/claims.ts'
 import { createIntrospectedReader } from './auth/introspected.ts'
 import { createTokenVerifier } from './auth/tokens.ts'
-import { createBackend } from './backend/backend.ts'
+import { type BackendOptions, createBackend } from './backend/backend.ts'
 import { createBackendJournal } from './backend-journal.ts'
 import type { Config } from './config/config.ts'
 import type { Credentials } from './core/credentials.ts'
@@ -28,18 +28,16 @@ export function createAuthorities(
   config: Pick<Config, 'jwt' | 'http' | 'backend'>,
   { metrics, logger, onFailure }: { readonly metrics: Metrics; readonly logger: Logger; readonly onFailure: (error: unknown) => void },
 ): Authorities {
-  const { issuers, opaque, clockToleranceMs } = config.jwt
+  const { issuers, clockToleranceMs } = config.jwt
   const now = Date.now
-  // A token for services is no login, whoever signed it.
-  const reservedAudiences = config.http.serviceJwt === undefined ? [] : [config.http.serviceJwt.audience]
+  const reservedAudiences = audiencesOfServices(config)
   const verifier = createTokenVerifier({ issuers, reservedAudiences, now, onFailure })
   const hasKeys = issuers.length > 0
   const backend =
     config.backend &&
     createBackend({
       ...config.backend,
-      readConnected: (claims) => toIdentity(claims, { ...opaque, userClaims: ['sub'], roomsClaim: 'rooms', roomTemplates: [] }),
-      readIntrospected: createIntrospectedReader({ expected: opaque, reservedAudiences, now }),
+      ...createReaders(config, now),
       observer: metrics.backend,
       journal: createBackendJournal(logger, now),
       newId: randomUUID,
@@ -65,3 +63,15 @@ export function createAuthorities(
     },
   }
 }
+
+/** How what the application, and what the authorization server, says about a login is read. */
+export function createReaders(config: Pick<Config, 'jwt' | 'http'>, now: () => number): Pick<BackendOptions, 'readConnected' | 'readIntrospected'> {
+  const { opaque } = config.jwt
+  return {
+    readConnected: (claims) => toIdentity(claims, { ...opaque, userClaims: ['sub'], roomsClaim: 'rooms', roomTemplates: [] }),
+    readIntrospected: createIntrospectedReader({ expected: opaque, reservedAudiences: audiencesOfServices(config), now }),
+  }
+}
+
+/** A token for services is no login, whoever signed it. */
+const audiencesOfServices = ({ http }: Pick<Config, 'http'>): readonly string[] => (http.serviceJwt === undefined ? [] : [http.serviceJwt.audience])

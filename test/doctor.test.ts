@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { authorizeSecret, startPhpApplication } from './backend/php-application.ts'
 import { apiKey, startTestBridge, testEnvironment } from './support/bridge.ts'
 import { runSidecast } from './support/sidecast.ts'
 import { startWorkerBridge } from './workers/worker-bridge.ts'
@@ -99,6 +100,59 @@ test('keys that cannot be fetched, an application and a broker that are not ther
   expect(exitCode).toBe(1)
   for (const line of ['problem keys login: ', 'problem application http://127.0.0.1:1/rooms', 'problem broker no connection'])
     expect(out).toContain(line)
+})
+
+test('an application is asked as the bridge asks it, about what nobody has: no is well, everything that is no answer is a problem', async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'sidecast-doctor-'))
+  await using application = await startPhpApplication()
+  const { url } = application
+  const ask = async (connect: string, rooms: string, secret = authorizeSecret) => {
+    const settings = { AUTHORIZE_CONNECT_URL: `${url}${connect}`, AUTHORIZE_ROOMS_URL: `${url}${rooms}`, AUTHORIZE_SECRET: secret }
+    const env = testEnvironment(directory, { ...settings, PUBLIC_PORT: '2', PRIVATE_PORT: '1' })
+    const { exitCode, out } = await runSidecast(['doctor'], env)
+    return {
+      exitCode,
+      lines: out
+        .replaceAll(/ +/g, ' ')
+        .split('\n')
+        .filter((line) => line.includes(url)),
+    }
+  }
+  const says = (status: number, answer: string): string => `/says?status=${status}&json=${answer}`
+
+  expect(await ask('/authorize', '/authorize')).toEqual({
+    exitCode: 0,
+    lines: [
+      `ok application ${url}/authorize: asked about a token that nobody has, it says no`,
+      `ok application ${url}/authorize: asked about the user sidecast-doctor and the room sidecast-doctor, it says no`,
+    ],
+  })
+  const questions = await application.questions()
+  expect(questions.map(({ body }) => JSON.parse(body))).toContainEqual({
+    user: 'sidecast-doctor',
+    room: 'sidecast-doctor',
+    session: 'sidecast-doctor',
+  })
+
+  const { host } = new URL(url)
+  for (const [connect, rooms, problems] of [
+    [
+      '/nothing',
+      '/nothing',
+      ['SIDECAST_AUTHORIZE_CONNECT_URL', 'SIDECAST_AUTHORIZE_ROOMS_URL'].map((name) => `${name} (${host}) answers 404: is its path right?`),
+    ],
+    [says(405, '{}'), '/error', ['answers 405: is its path right, and does it take POST?', 'answers 500: its own log says why']],
+    [says(200, '{"user":"1"}'), '/html', ['is a login', 'not application/json']],
+  ] as const) {
+    const { exitCode, lines } = await ask(connect, rooms)
+    expect({ exitCode, lines }).toEqual({ exitCode: 1, lines: problems.map((text) => expect.stringContaining(text)) })
+    for (const line of lines) expect(line).toMatch(/^problem application /)
+  }
+  const unsigned = await ask('/authorize', '/authorize', `whsec_${randomBytes(32).toString('base64')}`)
+  expect(unsigned.lines).toEqual(
+    [1, 2].map(() => expect.stringContaining('answers 400: does the application have the same SIDECAST_AUTHORIZE_SECRET')),
+  )
+  await rm(directory, { recursive: true })
 })
 
 test('a data folder that cannot be made is a problem', async () => {

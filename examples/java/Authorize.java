@@ -35,7 +35,9 @@ public final class Authorize {
         server.createContext("/sidecast/connect", exchange -> answer(exchange, Authorize::connect));
         server.setExecutor(Executors.newFixedThreadPool(8));
         server.start();
-        System.out.println("answers at http://127.0.0.1:" + server.getAddress().getPort());
+        String address = "http://127.0.0.1:" + server.getAddress().getPort();
+        System.out.println("SIDECAST_AUTHORIZE_ROOMS_URL=" + address + "/sidecast/rooms");
+        System.out.println("SIDECAST_AUTHORIZE_CONNECT_URL=" + address + "/sidecast/connect");
     }
 
     /** Whether a question comes from Sidecast, unchanged and now: the form is that of Standard Webhooks. */

@@ -1,5 +1,6 @@
 import { mayForward } from '../core/forwarded.ts'
 import type { Forwarded } from '../core/session.ts'
+import type { BridgeError } from '../errors.ts'
 import type { Asking } from './asking.ts'
 import { type Answer, Call, type CallOptions } from './call.ts'
 import { sign } from './signature.ts'
@@ -28,6 +29,12 @@ export class Application {
     const body = JSON.stringify(question)
     const headers = { ...this.forwardable(forwarded), 'content-type': 'application/json' }
     return this.call.post(secret === undefined ? headers : { ...headers, ...sign(body, { secret, newId, now }) }, body)
+  }
+
+  /** For an answer whose status stands for nothing here. */
+  unexpected(answer: Answer): BridgeError {
+    if (answer.status !== 400) return this.call.unexpected(answer)
+    return this.call.failure('answers 400: does the application have the same SIDECAST_AUTHORIZE_SECRET, and the right time?')
   }
 
   /** Checked here again, whoever has chosen them before: a session cookie that goes where it should not is somebody's login. */

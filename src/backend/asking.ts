@@ -17,13 +17,13 @@ export async function observed<T>(kind: CallKind, { observer, journal }: Asking,
   try {
     const answer = await ask()
     tell('allowed')
-    journal.answered(kind)
+    journal.answered(kind, 'allowed')
     return answer
   } catch (thrown) {
     const error = toBridgeError(thrown)
     if (error.status < 500) {
       tell('denied')
-      journal.answered(kind)
+      journal.answered(kind, 'denied')
     } else {
       tell('failed')
       journal.failed(kind, error.message)

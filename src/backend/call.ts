@@ -61,8 +61,7 @@ export class Call {
 
   /** For an answer whose status stands for nothing here. */
   unexpected({ status }: Answer): BridgeError {
-    const redirect = status >= 300 && status < 400
-    return this.failure(redirect ? `answers ${status}, a redirect, which is not followed: set the final address` : `answers ${status}`)
+    return this.failure(`answers ${status}${hintAt(status)}`)
   }
 
   close(): void {
@@ -129,4 +128,13 @@ export class Call {
       },
     }
   }
+}
+
+/** What is most often behind a status that is no answer. */
+function hintAt(status: number): string {
+  if (status >= 300 && status < 400) return ', a redirect, which is not followed: set the final address'
+  if (status === 404) return ': is its path right?'
+  if (status === 405) return ': is its path right, and does it take POST?'
+  if (status === 419) return ': is its path taken out of CSRF protection?'
+  return status >= 500 ? ': its own log says why' : ''
 }

@@ -50,7 +50,7 @@ export class ConnectAuthorizations {
     const answer = await this.#application.ask(question, headers)
     if (answer.status === 401 || answer.status === 403)
       throw new BridgeError(question.token === undefined ? 'token_missing' : 'token_signature', `the application answers ${answer.status}`)
-    if (answer.status !== 200) throw call.unexpected(answer)
+    if (answer.status !== 200) throw this.#application.unexpected(answer)
     const said = answer.json()
     const expiresAt = readMoment(said, 'expiresAt', call)
     // Its clock may be ahead, but nobody has logged in after the question: a login from the future would outlive revocations.

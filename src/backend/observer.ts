@@ -12,5 +12,7 @@ export interface BackendObserver {
 /** Told in words what an operator should know; each time, so that it is the journal that decides what is worth a line. */
 export interface BackendJournal {
   failed(kind: CallKind, reason: string): void
-  answered(kind: CallKind): void
+  /** It is taken for a no, but a wrong address would be answered in the same way. */
+  doubted(kind: CallKind, reason: string): void
+  answered(kind: CallKind, outcome: 'allowed' | 'denied'): void
 }

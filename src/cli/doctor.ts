@@ -5,7 +5,7 @@ import { type Command, misuse, parseCall, refuseWords } from './command.ts'
 import type { Addresses } from './doctor/bridge.ts'
 import { type Finding, ok, problem, skipped } from './doctor/finding.ts'
 import { checkFileLimit, checkFolder } from './doctor/machine.ts'
-import { checkBackend, checkKeys } from './doctor/services.ts'
+import { checkKeys } from './doctor/services.ts'
 
 type Titled = readonly [title: string, finding: Finding]
 
@@ -22,7 +22,8 @@ runs: clocks, file limits, the data folder, origins, sticky sessions, and a cana
   --api-key      for the canary; else SIDECAST_API_KEY
   --origin       a page that must be able to connect; may be repeated; else all of SIDECAST_ALLOWED_ORIGINS
 
-At the broker it declares what the bridge itself would declare. The canary is one event for a user that does not exist.
+At the broker it declares what the bridge itself would declare. The canary is one event for a user that does not exist. The application is asked as the
+bridge asks it, signed: about the user and the room sidecast-doctor, and about a token that nobody has.
 Exit code: 0 nothing is wrong, 1 something is, 2 the call or the configuration is wrong.`,
   async run({ args, env, cwd }) {
     const call = parseCall(args, { texts: ['url', 'private-url', 'api-key', 'origin'] })
@@ -63,7 +64,10 @@ Exit code: 0 nothing is wrong, 1 something is, 2 the call or the configuration i
       const { checkRedis } = await import('./doctor/redis.ts')
       show(titled('redis', await checkRedis(config.redis)))
     }
-    if (config.backend !== undefined) show(titled('application', await checkBackend(config.backend)))
+    if (config.backend !== undefined) {
+      const { checkApplication } = await import('./doctor/application.ts')
+      show(titled('application', await checkApplication(config, config.backend)))
+    }
     if (config.amqp !== undefined) {
       // Only here, so that the other commands do not load a client of RabbitMQ; the same below for sockets.
       const { checkBroker } = await import('./doctor/broker.ts')

@@ -75,7 +75,7 @@ test('whatever the application answers, it is a yes that was said, or one of the
       now: Date.now,
     }),
     observer: { asked: () => undefined, answeredFromCache: () => undefined },
-    journal: { answered: () => undefined, failed: () => undefined },
+    journal: { answered: () => undefined, failed: () => undefined, doubted: () => undefined },
     newId: () => 'id',
     now: Date.now,
   })

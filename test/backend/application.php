@@ -21,6 +21,12 @@ switch ($path) {
     case '/authorize':
         require $example;
         break;
+    case '/not-found-unless-allowed':
+        $allowed = json_decode($note['body'], true)['room'] === 'order:7';
+        if (!$allowed) http_response_code(404);
+        header('Content-Type: application/json');
+        echo json_encode(['allowed' => $allowed]);
+        break;
     case '/hang':
         sleep(20);
         break;

@@ -54,3 +54,35 @@ test('the log says once that the application fails and why, and when it is back;
   const log = bridge.lines.join('\n')
   for (const secret of [token, 'of-somebody', authorizeSecret.slice('whsec_'.length)]) expect(log).not.toContain(secret)
 })
+
+test('the log says once that a question about a room is answered as a wrong address would be', async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'sidecast-test-'))
+  folders.push(directory)
+  await using application = await startPhpApplication()
+  const settings = { AUTHORIZE_ROOMS_URL: `${application.url}/nothing-here`, AUTHORIZE_SECRET: authorizeSecret, AUTHORIZE_CACHE: '0s' }
+  await using bridge = new BridgeProcess(settings, { directory })
+  const { publicUrl } = await bridge.ready()
+  await using session = connectSession(publicUrl, { token: login('42') })
+  const refused = { error: { code: 'room_forbidden' } }
+  const joins = ['order:7', 'order:8', 'order:9'].map((room) => session.request('sidecast:join', { room }))
+  expect(await Promise.all(joins)).toMatchObject([refused, refused, refused])
+  await bridge.said('answers 404: is its path right?')
+  bridge.signal('SIGTERM')
+  await bridge.ended
+  expect(bridge.lines.filter((line) => line.includes('SIDECAST_AUTHORIZE_ROOMS_URL'))).toHaveLength(1)
+})
+
+test('a 404 of an application that lets others in is its own word, and no line', async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'sidecast-test-'))
+  folders.push(directory)
+  await using application = await startPhpApplication()
+  const url = `${application.url}/not-found-unless-allowed`
+  await using bridge = new BridgeProcess({ AUTHORIZE_ROOMS_URL: url, AUTHORIZE_SECRET: authorizeSecret, AUTHORIZE_CACHE: '0s' }, { directory })
+  const { publicUrl } = await bridge.ready()
+  await using session = connectSession(publicUrl, { token: login('42') })
+  expect(await session.request('sidecast:join', { room: 'order:7' })).toMatchObject({ ok: true })
+  expect(await session.request('sidecast:join', { room: 'order:9' })).toMatchObject({ error: { code: 'room_forbidden' } })
+  bridge.signal('SIGTERM')
+  await bridge.ended
+  expect(bridge.lines.filter((line) => line.includes('room authorization'))).toEqual([])
+})

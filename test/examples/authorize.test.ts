@@ -15,9 +15,11 @@ async function startJava() {
     env: { ...process.env, SIDECAST_AUTHORIZE_SECRET: secret },
     stdio: ['ignore', 'pipe', 'inherit'],
   })
-  const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string]
+  const lines: string[] = []
+  for await (const line of createInterface({ input: child.stdout })) if (lines.push(line) === 2) break
   return {
-    url: line.replace(/^.* /, ''),
+    /** What it says that the bridge is to be set to, without SIDECAST_. */
+    settings: Object.fromEntries(lines.map((line) => line.replace('SIDECAST_', '').split('=') as [string, string])),
     async [Symbol.asyncDispose]() {
       const closed = once(child, 'close')
       child.kill('SIGKILL')
@@ -28,11 +30,7 @@ async function startJava() {
 
 test('the Java example decides on rooms and logins, for a bridge that has its secret', async () => {
   await using java = await startJava()
-  const settings = {
-    AUTHORIZE_ROOMS_URL: `${java.url}/sidecast/rooms`,
-    AUTHORIZE_CONNECT_URL: `${java.url}/sidecast/connect`,
-    AUTHORIZE_SECRET: secret,
-  }
+  const settings = { ...java.settings, AUTHORIZE_SECRET: secret }
   await using bridge = await startTestBridge(settings)
   await using session = connectSession(bridge.publicUrl, { token: '1|opaque-token-of-42' })
   expect((await session.notice('sidecast:ready')).data).toMatchObject({ user: '42', rooms: ['user:42', 'news'] })

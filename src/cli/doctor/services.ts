@@ -1,9 +1,7 @@
 import type { Config } from '../../config/config.ts'
 import { loadKeys } from '../known-keys.ts'
-import { type Finding, ok, problem, reasonOf } from './finding.ts'
+import { type Finding, ok, problem } from './finding.ts'
 import { checkClock } from './machine.ts'
-
-const timeoutMs = 5000
 
 /** The keys of each issuer of logins, and the clock of those that publish theirs. */
 export async function checkKeys({ issuers, clockToleranceMs }: Config['jwt']): Promise<readonly (readonly [title: string, finding: Finding])[]> {
@@ -32,22 +30,4 @@ export async function checkKeys({ issuers, clockToleranceMs }: Config['jwt']): P
     }
   }
   return [...found, ...clocks]
-}
-
-/** Whether somebody answers where the application is asked. Nothing is asked. */
-export async function checkBackend({ connectUrl, roomsUrl, introspection }: NonNullable<Config['backend']>): Promise<readonly Finding[]> {
-  const urls = [connectUrl, roomsUrl, introspection?.url].filter((url) => url !== undefined)
-  return Promise.all(
-    urls.map(async (url) => {
-      try {
-        const { status } = await fetch(url, { method: 'OPTIONS', redirect: 'manual', signal: AbortSignal.timeout(timeoutMs) })
-        return ok(`${url} is there (status ${status} to OPTIONS)`)
-      } catch (error) {
-        return problem(
-          `${url}: ${reasonOf(error)}`,
-          'start the application, or correct the address: every login or join that has to be asked about is refused',
-        )
-      }
-    }),
-  )
 }
