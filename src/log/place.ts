@@ -62,11 +62,12 @@ export function placeAgain({ entry, position, time, was }: Stored): Placed {
   return place(prepare(entry), position, time, was)
 }
 
-/** Writes entries whose places were decided before, and the state that they leave, in one transaction with what `action` writes; reads nothing. */
+/** Writes entries whose places were decided before, and the state that they leave, in one transaction, behind what `action` writes; reads nothing. */
 export function writePlaced(store: Store, part: readonly Placed[], state: State, action?: (tables: Tables) => void): Promise<void> {
   return store.writeBehind(part[0]?.stored.position, (append) => {
-    for (const placed of part) writeOne(store.tables, append, placed)
+    // In this order: what is removed was chosen before these rows were there, and the row of an id that is used again has the key of the old one.
     action?.(store.tables)
+    for (const placed of part) writeOne(store.tables, append, placed)
     store.tables.meta.put(stateKey, encodeState(state))
   })
 }

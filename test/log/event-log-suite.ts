@@ -307,6 +307,22 @@ export function describeEventLog(name: string, kind: LogKind): void {
         expect(await log.append([changed])).toEqual([{ ...second, outcome: 'duplicate' }])
       })
 
+      test('an id that is used again after its window is known, whatever has been tidied up since', async () => {
+        const log = await open({ dedupeWindowMs: 1000, retentionEvents: 1 })
+        const [first] = await log.append([original])
+        let newest = first
+        // Each time what is too old goes together with what is new, or before it.
+        for (let round = 0; round < 8; round++) {
+          await log.append([eventTo('r')])
+          // Trimmed is what has been put in its place for good.
+          await until(() => log.first() > (newest?.position ?? 0))
+          expect(await log.append([original])).toEqual([{ ...newest, outcome: 'duplicate' }])
+          clock += 1000
+          ;[newest] = await log.append([original])
+          expect(newest).toMatchObject({ outcome: 'stored', time: clock })
+        }
+      })
+
       test('the window does not end when the event itself is trimmed', async () => {
         const log = await open({ retentionEvents: 1 })
         const first = onlyPosition(await log.append([original]))

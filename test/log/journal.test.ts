@@ -4,7 +4,7 @@ import { expect, test } from 'vitest'
 import { changesStream } from '../../src/core/entry.ts'
 import type { EventLog } from '../../src/core/event-log.ts'
 import { roomStream } from '../../src/core/target.ts'
-import { disconnect, eventTo, membership, readPositions } from './entries.ts'
+import { disconnect, eventTo, membership, readPositions, until } from './entries.ts'
 import { copyFolder, newFolder } from './folders.ts'
 import { openEmbedded } from './open-embedded.ts'
 
@@ -68,6 +68,23 @@ test('however fast entries come, no more than so many of them wait for the table
   }
   await Promise.all(Array.from({ length: 4 }, publish))
   expect(Math.max(...waiting)).toBeLessThanOrEqual(8192)
+})
+
+test('an id that is used again after its window is known when the commit that brings it to the tables takes the old one away', async () => {
+  let clock = 1e12
+  const folder = newFolder()
+  const options = { ...quiet, now: () => clock, dedupeWindowMs: 1000, retentionEvents: 1 }
+  const { log } = await openEmbedded(folder, options)
+  const named = eventTo('r', { id: 'named', digest: 'd' })
+  // The first entries of a run go to the tables at once, and these are so many more than are kept that the next commit tidies up.
+  await log.append([named, ...Array.from({ length: 200 }, () => eventTo('r'))])
+  clock += 1000
+  const [again] = await log.append([named])
+  expect(again).toMatchObject({ outcome: 'stored', position: 202 })
+  await until(() => log.first() > 1)
+  expect(await log.append([named])).toEqual([{ ...again, outcome: 'duplicate' }])
+  await log.close()
+  expect(await (await openEmbedded(folder, options)).log.append([named])).toEqual([{ ...again, outcome: 'duplicate' }])
 })
 
 test('more than the journal has room for goes through it, and nothing is missing after a kill', async () => {
