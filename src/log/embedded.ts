@@ -221,8 +221,11 @@ export class EmbeddedLog implements EventLog {
         reject(new BridgeError('log_unavailable', `the log could not be written: ${reasonOf(error)}`, { cause: error }))
       return
     }
-    this.#condition.commitSucceeded()
-    this.#commits++
+    if (written.stored.length === 0) this.#condition.commitSpared()
+    else {
+      this.#condition.commitSucceeded()
+      this.#commits++
+    }
     this.#handOver(written.stored)
     for (const [index, { resolve }] of appends.entries()) resolve(written.outcomes[index] ?? [])
   }
@@ -285,6 +288,7 @@ export class EmbeddedLog implements EventLog {
     this.#condition.commitStarted()
     try {
       await this.#settler.tryDisk(bytes)
+      await this.#file.journal.tryDisk()
       this.#condition.commitSucceeded()
     } catch (error) {
       this.#condition.commitFailed(error, bytes)

@@ -38,6 +38,8 @@ export class Journal {
     { start: halfBytes, end: halfBytes, newest: 0 },
   ]
   #lap = 1
+  /** The size of the largest group that could not be written since one could: a smaller one proves nothing. There is room for it. */
+  #failedBytes = 0
 
   /** `run`: who writes now. What other runs have written is not looked at any more: read it before. */
   static async open(path: string, synced: boolean, secret: string, run: string): Promise<Journal> {
@@ -76,19 +78,18 @@ export class Journal {
    * `newest`: the position of the last one.
    */
   async write(records: readonly Buffer[], newest: number): Promise<void> {
-    const group = this.#encode(records)
-    const [current] = this.#halves
-    const half = current.end + group.length <= current.start + halfBytes ? current : this.#turn(group)
-    try {
-      await writeAll(this.#file, group, half.end)
-      if (this.#synced) await this.#file.datasync()
-    } catch (error) {
-      // Whoever waits is told that it is not stored, so it must not be found.
-      await writeAll(this.#file, Buffer.alloc(headBytes), half.end).catch(() => undefined)
-      throw error
-    }
-    half.end += group.length
+    const bytes = groupBytes(records)
+    const half = this.#halfFor(bytes)
+    await this.#put(half, this.#encode(records, bytes))
+    half.end += bytes
     half.newest = newest
+  }
+
+  /** Writes nothing that could be read, where the next group will stand and by the same way; not while a group is written. @throws the error of the disk */
+  async tryDisk(): Promise<void> {
+    const [current] = this.#halves
+    const room = current.start + halfBytes - current.end
+    await this.#put(current, Buffer.alloc(Math.min(Math.max(headBytes, this.#failedBytes), room)))
   }
 
   /** When all stands in the tables: nothing is left to be read. */
@@ -100,25 +101,42 @@ export class Journal {
     return this.#file.close()
   }
 
-  #turn(group: Buffer): Half {
+  /** Behind the last group of a half. */
+  async #put(half: Half, bytes: Buffer): Promise<void> {
+    try {
+      await writeAll(this.#file, bytes, half.end)
+      if (this.#synced) await this.#file.datasync()
+    } catch (error) {
+      // Whoever waits is told that it is not stored, so it must not be found.
+      await writeAll(this.#file, Buffer.alloc(Math.min(headBytes, bytes.length)), half.end).catch(() => undefined)
+      this.#failedBytes = Math.max(this.#failedBytes, bytes.length)
+      throw error
+    }
+    this.#failedBytes = 0
+  }
+
+  /** The one that is written, or the other one when there is not so much room in it. */
+  #halfFor(bytes: number): Half {
     const [current, other] = this.#halves
+    if (current.end + bytes <= current.start + halfBytes) return current
     other.end = other.start
     this.#halves = [other, current]
     this.#lap++
-    seal(group, this.#lap)
     return other
   }
 
-  #encode(records: readonly Buffer[]): Buffer {
-    const group = Buffer.allocUnsafe(groupBytes(records))
+  #encode(records: readonly Buffer[], bytes: number): Buffer {
+    const group = Buffer.allocUnsafe(bytes)
     this.#key.copy(group, keyStart)
-    group.writeUInt32BE(group.length - headBytes, lengthStart)
+    group.writeUInt32BE(this.#lap, lapStart)
+    group.writeUInt32BE(bytes - headBytes, lengthStart)
     let at = headBytes
     for (const record of records) {
       at = group.writeUInt32BE(record.length, at)
       at += record.copy(group, at)
     }
-    return seal(group, this.#lap)
+    group.writeUInt32BE(crc32(group.subarray(keyStart)), 0)
+    return group
   }
 }
 
@@ -167,12 +185,6 @@ async function readHalf(file: FileHandle, start: number, key: Buffer): Promise<{
 
 function isOf(group: Buffer, key: Buffer): boolean {
   return group.compare(key, 0, keyBytes, keyStart, keyStart + keyBytes) === 0
-}
-
-function seal(group: Buffer, lap: number): Buffer {
-  group.writeUInt32BE(lap, lapStart)
-  group.writeUInt32BE(crc32(group.subarray(keyStart)), 0)
-  return group
 }
 
 /** Publishers know the run but not the secret: nothing that they send can look like a group. */

@@ -47,6 +47,11 @@ export class LogCondition {
     this.#neededBytes = 0
   }
 
+  /** There was nothing to write but what stands in the log already, which says nothing about the disk. */
+  commitSpared(): void {
+    this.#commitSince = undefined
+  }
+
   commitFailed(error: unknown, bytes: number): void {
     this.#commitSince = undefined
     if (this.#write === undefined) this.#onFailure(error)

@@ -2,7 +2,7 @@ import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { roomStream } from '../../src/core/target.ts'
-import { entriesOf } from './entries.ts'
+import { entriesOf, until } from './entries.ts'
 import { newFolder } from './folders.ts'
 import { LogProcess } from './log-processes.ts'
 import { openEmbedded } from './open-embedded.ts'
@@ -51,4 +51,47 @@ test('a full disk is noticed without any traffic, and so is new room', { timeout
   expect(await process.ask('appendable')).toBeNull()
   expect(await process.ask('failures')).not.toEqual([])
   expect(await process.ask('append 10')).toMatchObject({ position: 1 })
+})
+
+test('a disk that takes everything but the journal is told by health until it takes that too', { timeout: 90_000 }, async () => {
+  const folder = newFolder()
+  const process = new LogProcess(folder)
+  await process.said()
+  const named = Object(await process.ask('named'))
+  const acknowledged: unknown[] = [named.id]
+  // The canary has been at the tables before it comes to the journal.
+  const canaries = async () => {
+    const changed = () => statSync(join(folder, 'log.mdb')).mtimeMs
+    for (let count = 0; count < 12; count++) {
+      const before = changed()
+      await until(() => changed() !== before)
+    }
+  }
+
+  // The first half of the journal lies before this, as all of the tables do; the second half lies behind it.
+  process.limitFileSize(2 ** 22)
+  let last = Object(await process.ask('volatile 100000'))
+  while (last.id !== undefined) last = Object(await process.ask('volatile 100000'))
+  expect(last).toMatchObject({ code: 'log_unavailable', health: { appendable: false } })
+  await canaries()
+  expect(await process.ask('health')).toMatchObject({ appendable: false })
+  // Known already: nothing is written for it.
+  expect(await process.ask('named')).toMatchObject({ position: named.position })
+  expect(await process.ask('health')).toMatchObject({ appendable: false })
+  // It has not been good in between.
+  expect(await process.ask('volatile 100000')).toMatchObject({ code: 'log_unavailable' })
+  expect(await process.ask('failures')).toHaveLength(1)
+
+  process.limitFileSize('unlimited')
+  expect(await process.ask('appendable')).toBeNull()
+  for (let n = 0; n < 5; n++) {
+    acknowledged.push(Object(await process.ask('append 3000')).id)
+    await canaries()
+  }
+  for (let n = 0; n < 5; n++) acknowledged.push(Object(await process.ask('append 3000')).id)
+  expect(acknowledged).not.toContain(undefined)
+  await process.end()
+
+  const { log } = await openEmbedded(folder)
+  expect(entriesOf(log.read(0, [roomStream('r')], 10_000)).map(({ id }) => id)).toEqual(acknowledged)
 })

@@ -1,5 +1,6 @@
 import { writeSync } from 'node:fs'
 import { createInterface } from 'node:readline'
+import type { EventEntry } from '../../src/core/entry.ts'
 import { EmbeddedLog } from '../../src/log/embedded.ts'
 import { eventTo, onlyPosition, until } from './entries.ts'
 
@@ -35,8 +36,8 @@ try {
   })
   say({ opened: log.epoch, head: log.head() })
 
-  async function append(bytes: number): Promise<unknown> {
-    const entry = eventTo('r', { data: JSON.stringify('x'.repeat(bytes)), digest: 'd' })
+  async function append(bytes: number, more: Partial<EventEntry> = {}): Promise<unknown> {
+    const entry = eventTo('r', { data: JSON.stringify('x'.repeat(bytes)), digest: 'd', ...more })
     try {
       const position = onlyPosition(await log.append([entry]))
       return { id: entry.id, position, offset: log.offsetOf(position) }
@@ -46,7 +47,11 @@ try {
   }
 
   const commands: Readonly<Record<string, (argument: number) => Promise<unknown> | unknown>> = {
-    append,
+    append: (bytes) => append(bytes),
+    // What is in the journal and takes no room in the tables.
+    volatile: (bytes) => append(bytes, { volatile: true }),
+    // Always the same one.
+    named: () => append(10, { id: 'named' }),
     health: () => log.health(),
     failures: () => failures,
     head: () => log.head(),
