@@ -11,6 +11,7 @@ import { placeAppends } from './place.ts'
 import { readMemberships, readRevocations, readSessionsWithMemberships, readStreams } from './reading.ts'
 import { RememberedNames } from './remembered-names.ts'
 import type { RetentionOptions } from './retention.ts'
+import type { Runs } from './runs.ts'
 import { Settler } from './settler.ts'
 import type { LogShare } from './shared.ts'
 
@@ -153,9 +154,11 @@ export class EmbeddedLog implements EventLog {
     return this.#names.remember(name, forMs)
   }
 
+  runs = (): Runs => this.#file.runs
+
   share(): LogShare {
     const secret = Buffer.from(this.secret).toString('hex')
-    return { file: this.#folder.file, epoch: this.epoch, secret, runs: this.#file.runs.share(), tail: this.#settler.tail.all() }
+    return { file: this.#folder.file, epoch: this.epoch, secret, runs: this.runs().share(), tail: this.#settler.tail.all() }
   }
 
   /** To be called when a process that has read the log is gone. */

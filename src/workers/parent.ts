@@ -34,6 +34,7 @@ export async function startParent(config: Config, logger: Logger, { args, cwd }:
       count: config.workers,
       sources: { args, cwd },
       share: () => log.share(),
+      runs: () => log.runs(),
       append: (entries) => log.append(entries),
       catchUp: (offset) => log.catchUp(offset),
       peers: () => hub.peers,

@@ -5,6 +5,7 @@ import type { Appended } from '../core/event-log.ts'
 import type { Check } from '../core/health.ts'
 import type { PeerLink, PeerListener, Peers, PresenceChange } from '../core/peers.ts'
 import { BridgeError } from '../errors.ts'
+import type { Runs } from '../log/runs.ts'
 import type { LogShare } from '../log/shared.ts'
 import { type MetricsSnapshot, ProcessMetrics } from '../metrics/process-metrics.ts'
 import { entriesFrame, messageFrame } from './channel.ts'
@@ -30,8 +31,10 @@ const chunk = 500
 export interface WorkersOptions {
   readonly count: number
   readonly sources: WorkerStart['sources']
-  /** The log as it is now. */
+  /** The log as it is now: a copy of its newest entries. */
   readonly share: () => LogShare
+  /** What the runs of the log are, as often as it may be asked. */
+  readonly runs: () => Runs
   readonly append: (entries: readonly Entry[]) => Promise<readonly Appended[]>
   /** See `EventLog.catchUp`. */
   readonly catchUp: (offset: string) => Promise<boolean>
@@ -55,11 +58,11 @@ export class Workers implements PeerLink {
   #listener: PeerListener | undefined
   #closing = false
   /** The last run that the workers know. */
-  #run: string | undefined
+  #run: string
 
   constructor(options: WorkersOptions) {
     this.#options = options
-    this.#run = options.share().runs.at(-1)?.id
+    this.#run = options.runs().current
     this.#beat = setInterval(() => {
       this.#tellRuns()
       for (const process of this.#processes.values()) process.beat()
@@ -249,11 +252,10 @@ export class Workers implements PeerLink {
   }
 
   #tellRuns(): void {
-    const { runs } = this.#options.share()
-    const current = runs.at(-1)?.id
-    if (current === this.#run) return
-    this.#run = current
-    this.#toAll(messageFrame({ kind: 'runs', runs } satisfies ToWorker))
+    const runs = this.#options.runs()
+    if (runs.current === this.#run) return
+    this.#run = runs.current
+    this.#toAll(messageFrame({ kind: 'runs', runs: runs.share() } satisfies ToWorker))
   }
 
   #toAll(frame: Buffer, except?: number): void {

@@ -179,6 +179,7 @@ export class RedisLog implements EventLog {
 
   /** To be called when a process that has read the log is gone. */
   readerGone = (): void => this.#window.readerGone()
+  runs = (): Runs => this.#runs
 
   close(): Promise<void> {
     this.#closing ??= this.#close()
