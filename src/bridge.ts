@@ -21,6 +21,7 @@ import { createRevocationParser } from './core/revocation-request.ts'
 import { BridgeError } from './errors.ts'
 import { Gateway } from './gateway/gateway.ts'
 import { createPids } from './gateway/pid.ts'
+import { findWriteWay } from './gateway/write-way.ts'
 import { createAppServer, createHttpIngress, type HttpIngressOptions, limitUnanswered, setTimeouts } from './http/ingress.ts'
 import { closeServer, listen, toBound, toUrl } from './listeners.ts'
 import { EmbeddedLog } from './log/embedded.ts'
@@ -304,9 +305,12 @@ interface GatewayParts {
 
 /** Where the browsers arrive. */
 export function createGateway({ config, logger, onFailure }: Surroundings, { log, authorities, ...parts }: GatewayParts): Gateway {
+  const { writeWay, versions, note } = findWriteWay()
+  logger[writeWay === 'kernel' ? 'debug' : 'info']({ writeWay, versions }, note)
   return new Gateway({
     ...config.gateway,
     ...parts,
+    writeWay,
     forward: config.backend?.forward ?? [],
     login: authorities.login,
     pids: createPids(log),

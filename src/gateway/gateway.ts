@@ -23,6 +23,7 @@ import { spread } from './spread.ts'
 import { Tick } from './tick.ts'
 import { forgetHandshake, forgetRequest } from './token-source.ts'
 import { Turns } from './turns.ts'
+import type { WriteWay } from './write-way.ts'
 
 /** The longest thing a client may send: a token and some words around it. */
 const maxClientBytes = 16 * 1024
@@ -55,6 +56,7 @@ export interface GatewayOptions extends Omit<HandshakeOptions, 'draining' | 'lim
   readonly maxBufferBytes: number
   /** Looked after from here: counted several times a second. */
   readonly pressure: Pressure
+  readonly writeWay: WriteWay
   readonly pingIntervalMs: number
   readonly pingTimeoutMs: number
   readonly connectTimeoutMs: number
@@ -89,6 +91,7 @@ export class Gateway {
     this.#ofConnections = {
       maxBufferBytes: options.maxBufferBytes,
       pressure: options.pressure,
+      writeWay: options.writeWay,
       tick: new Tick(),
       offsetOf: (position) => options.hub.offsetOf(position),
       encodeEvents: createEventEncoder((position) => options.hub.offsetOf(position)),

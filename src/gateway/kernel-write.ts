@@ -7,7 +7,7 @@ interface WriteRequest {
   oncomplete?: (...outcome: readonly unknown[]) => void
 }
 
-/** What is under a `net.Socket` of Node 22 to 24. */
+/** What is under a `net.Socket` of Node 24. */
 export interface TcpHandle {
   /** Returns 0 or an error number. */
   writeBuffer(request: WriteRequest, bytes: Buffer): number
@@ -22,12 +22,25 @@ interface Binding {
   readonly Tcp: unknown
 }
 
-const binding = findBinding()
+/** Looked for when somebody wants it: it is nothing to be touched in a Node that is not known. */
+let binding: Binding | undefined
+let isSought = false
 /** The next write's, whosever that is. */
-let request = binding && new binding.WriteWrap()
+let request: WriteRequest | undefined
+
+/** Whether this Node has what `kernelWrite` needs. */
+export function hasKernelWrite(): boolean {
+  if (!isSought) {
+    isSought = true
+    binding = findBinding()
+    request = binding && new binding.WriteWrap()
+  }
+  return binding !== undefined
+}
 
 /** Undefined: this is not the Node that is known, or not a plain TCP connection, and the stream has to be used. */
 export function tcpHandleOf(tcp: TcpSocket): TcpHandle | undefined {
+  if (!hasKernelWrite()) return undefined
   const handle: unknown = Reflect.get(tcp, '_handle')
   return binding !== undefined && isTcpHandle(handle, binding) ? handle : undefined
 }

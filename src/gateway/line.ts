@@ -2,6 +2,7 @@ import type { Socket as TcpSocket } from 'node:net'
 import { WebSocket } from 'ws'
 import { type Engine, tcpOf } from './engine.ts'
 import { kernelWrite, type TcpHandle, tcpHandleOf } from './kernel-write.ts'
+import type { WriteWay } from './write-way.ts'
 
 /** Fields of engine.io (6.6) that are its own affair. */
 interface EngineFields {
@@ -17,7 +18,7 @@ interface SenderFields {
 
 /**
  * The way past Engine.IO: whole WebSocket frames, straight to the TCP connection of a plain WebSocket without extensions. It relies on fields that are not
- * documented; where one is not there, there is no line, and everything goes through Engine.IO.
+ * documented; where one is not there, or its version is another one (`WriteWay`), there is no line, and everything goes through Engine.IO.
  */
 export class Line {
   readonly tcp: TcpSocket
@@ -27,22 +28,31 @@ export class Line {
   readonly #sender: SenderFields
   readonly #handle: TcpHandle | undefined
 
-  private constructor(engine: Engine, fields: EngineFields, webSocket: WebSocket, sender: SenderFields, tcp: TcpSocket) {
+  private constructor(
+    engine: Engine,
+    fields: EngineFields,
+    webSocket: WebSocket,
+    sender: SenderFields,
+    tcp: TcpSocket,
+    handle: TcpHandle | undefined,
+  ) {
     this.#engine = engine
     this.#fields = fields
     this.#webSocket = webSocket
     this.#sender = sender
     this.tcp = tcp
-    this.#handle = tcpHandleOf(tcp)
+    this.#handle = handle
   }
 
-  static under(engine: Engine): Line | undefined {
+  static under(engine: Engine, way: WriteWay): Line | undefined {
+    if (way === 'engine') return undefined
     const tcp = tcpOf(engine)
     const webSocket: unknown = Reflect.get(engine.transport, 'socket')
     if (tcp === undefined || !(webSocket instanceof WebSocket) || webSocket.extensions !== '') return undefined
     const sender: unknown = Reflect.get(webSocket, '_sender')
     const fields: unknown = engine
-    return isEngine(fields) && isSender(sender) ? new Line(engine, fields, webSocket, sender, tcp) : undefined
+    if (!isEngine(fields) || !isSender(sender)) return undefined
+    return new Line(engine, fields, webSocket, sender, tcp, way === 'kernel' ? tcpHandleOf(tcp) : undefined)
   }
 
   /** Whether a frame that is written now comes behind all that Engine.IO and ws have been given, and before the end. */

@@ -4,6 +4,7 @@ import type { Engine } from './engine.ts'
 import type { Frame } from './frame.ts'
 import { Line } from './line.ts'
 import type { Tick } from './tick.ts'
+import type { WriteWay } from './write-way.ts'
 
 /** With this much waiting, a session that reads from the log pauses until the client has taken some. */
 const highWaterBytes = 64 * 1024
@@ -20,6 +21,7 @@ export interface OutboxOptions {
   /** Told of what does not leave at once. */
   readonly pressure: Pick<Pressure, 'report'>
   readonly maxBufferBytes: number
+  readonly writeWay: WriteWay
 }
 
 /** Whose outbox it is. */
@@ -53,9 +55,9 @@ export class Outbox implements Backlog {
     this.#engine = engine
     this.#owner = owner
     this.#options = options
-    this.#line = Line.under(engine)
+    this.#line = Line.under(engine, options.writeWay)
     engine.on('upgrade', () => {
-      this.#line = Line.under(engine)
+      this.#line = Line.under(engine, options.writeWay)
     })
     engine.on('packetCreate', (packet: { readonly data?: unknown }) => {
       // What Engine.IO writes comes behind what was sent before it.

@@ -57,6 +57,7 @@ export async function startGateway(login: GatewayOptions['login'], overrides: Pa
     serveClient: false,
     maxBufferBytes: 1e6,
     pressure: new Pressure({ maxBytes: 1e9, maxLagMs: 60_000, now: () => performance.now() }),
+    writeWay: 'kernel',
     pingIntervalMs: 25_000,
     pingTimeoutMs: 20_000,
     connectTimeoutMs: 60_000,
