@@ -163,7 +163,8 @@ export async function startSentinel(master: { readonly port: number }, { quorum 
     `dir ${directory}`,
     `sentinel monitor mymaster 127.0.0.1 ${master.port} ${quorum}`,
     'sentinel down-after-milliseconds mymaster 500',
-    'sentinel failover-timeout mymaster 3000',
+    // One that is given up half-way is not tried again.
+    'sentinel failover-timeout mymaster 60000',
     ...(login === undefined ? [] : [`sentinel auth-user mymaster ${login.user}`, `sentinel auth-pass mymaster ${login.password}`]),
   ]
   await writeFile(file, lines.join('\n'))
