@@ -7,7 +7,7 @@ import { type Command, command } from './session-life/commands.ts'
 import { toleranceMs } from './session-life/model.ts'
 import { Decider, Play } from './session-life/play.ts'
 
-/** With the seed that a failure names, the first run is the one that failed. */
+/** With the seed that a failure names, the first run behind the fixed ones is the one that failed. */
 const seed = Number(process.env.SIDECAST_TEST_SEED ?? randomInt(2 ** 31))
 
 /** Nothing can happen to nobody. */
@@ -58,10 +58,10 @@ test('whatever happens to its token and its rooms, a session is told all of it a
   const decider: Decider = new Decider(() => stage.now)
   const stage: Stage = new Stage(folderNamed('life'), { clockToleranceMs: toleranceMs, authorizeRoom: decider })
   await stage.open()
-  const totals: Record<string, number> = { runs: 0 }
+  let runs = 0
+  const totals: Record<string, number> = {}
   const property = fc.asyncProperty(fc.array(command, { minLength: 10, maxLength: 60, size: 'max' }), async (commands) => {
-    totals.runs = (totals.runs ?? 0) + 1
-    const play = new Play(stage, decider, `r${totals.runs}:`)
+    const play = new Play(stage, decider, `r${++runs}:`)
     try {
       for (const one of [...arrivals, ...commands]) await play.do(one)
       await play.finish()
@@ -71,14 +71,14 @@ test('whatever happens to its token and its rooms, a session is told all of it a
     for (const [name, count] of Object.entries(play.counts)) totals[name] = (totals[name] ?? 0) + count
   })
   try {
-    // As many as there is time for.
-    const end = Date.now() + 10_000
-    for (let round = 0; Date.now() < end; round++)
-      await fc.assert(property, { seed: seed + round, numRuns: 25, examples: round === 0 ? [[away], [revokedUntilItsEnd]] : [] })
+    // What a fixed seed makes happen is no matter of chance: without it the commands, or who plays them, have stopped making it happen.
+    await fc.assert(property, { seed: 1, numRuns: 75, examples: [[away], [revokedUntilItsEnd]] })
+    expect(Object.keys(totals).filter((name) => totals[name] === 0)).toEqual([])
+    // As many others as there is time for.
+    const end = Date.now() + 8000
+    for (let round = 0; Date.now() < end; round++) await fc.assert(property, { seed: seed + round, numRuns: 25 })
   } finally {
     await stage.close()
-    console.log('the life of sessions', { seed, ...totals })
+    console.log('the life of sessions', { seed, runs, ...totals })
   }
-  expect(totals.drained).toBeGreaterThan(0)
-  expect(totals.forgotten).toBeGreaterThan(0)
 })

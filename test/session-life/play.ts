@@ -1,17 +1,15 @@
-import { randomBytes } from 'node:crypto'
 import { setImmediate } from 'node:timers/promises'
 import { expect } from 'vitest'
-import { parseSecret } from '../../src/auth/keys.ts'
-import { createTokenVerifier, type TokenVerifier } from '../../src/auth/tokens.ts'
 import type { Draft } from '../../src/core/draft.ts'
 import type { RoomAuthorizer } from '../../src/core/room-authorizer.ts'
 import { Session } from '../../src/core/session.ts'
 import { BridgeError, type ErrorCode } from '../../src/errors.ts'
-import { answerOf, hmac, issuer, signJws } from '../auth/sign.ts'
+import { answerOf } from '../auth/sign.ts'
 import { retentionAgeMs, type Stage } from '../membership/stage.ts'
 import type { Item } from '../support/entitlement.ts'
 import { MemoryConnection } from '../support/memory-connection.ts'
 import { type Command, type Connect, type Join, type Publish, type Refresh, type Revoke, rooms, type TokenSpec, usersOfClients } from './commands.ts'
+import { LoginKeys } from './login-keys.ts'
 import { isOver, type Life, Model, names, type Revoked, type Token, toExpiringAt, toleranceMs, type Word } from './model.ts'
 
 const publisher = { name: 'test', scopes: ['publish', 'read', 'admin'] } as const
@@ -65,6 +63,31 @@ function toRight(answer: Join['decision'], now: number): ErrorCode | NonNullable
   }
 }
 
+/** What must be seen to happen, if a run of commands is to say anything. */
+const counted = [
+  'connected',
+  'resumed',
+  'notResumed',
+  'refreshed',
+  'joined',
+  'left',
+  'managed',
+  'lifted',
+  'restarted',
+  'drained',
+  'forgotten',
+  'refused',
+  'expired',
+  'revoked',
+  'disconnected',
+  'replaced',
+  'transport',
+  'expiring',
+  'events',
+  'told',
+] as const
+type Counted = (typeof counted)[number]
+
 /** One run of commands against a hub, each done before the next; a model says what must come of each. */
 export class Play {
   readonly #stage: Stage
@@ -73,20 +96,26 @@ export class Play {
   readonly #model = new Model()
   readonly #clients: readonly Client[]
   readonly #connected: Connected[] = []
-  readonly #secrets = new Map<string, string>()
+  readonly #keys: LoginKeys
   /** When each session left; one that is there is not in it. */
   readonly #departed = new Map<string, number>()
-  #keys: readonly string[] = []
-  #verifier: TokenVerifier
   #names = 0
-  readonly counts: Record<string, number> = { events: 0, refused: 0, told: 0, drained: 0, forgotten: 0 }
+  readonly #counts = Object.fromEntries(counted.map((name) => [name, 0])) as Record<Counted, number>
 
   constructor(stage: Stage, decider: Decider, prefix: string) {
     this.#stage = stage
     this.#decider = decider
     this.#prefix = prefix
     this.#clients = usersOfClients.map((user) => ({ user }))
-    this.#verifier = this.#rotate(false)
+    this.#keys = new LoginKeys(
+      () => stage.now,
+      (error) => stage.failures.push(error),
+    )
+  }
+
+  /** How often what has happened. */
+  get counts(): Readonly<Record<string, number>> {
+    return { ...this.#counts, ...this.#keys.counts }
   }
 
   async do(command: Command): Promise<void> {
@@ -108,6 +137,7 @@ export class Play {
       case 'set':
         await hub.setMembership(publisher, this.#name(command.user), this.#name(command.room), command.present)
         this.#say({ room: command.room, by: { user: command.user }, says: command.present ? 'in' : 'out' })
+        this.#counts.managed++
         return this.#model.follow(this.#stage.now, true)
       case 'publish':
         return this.#publish(command)
@@ -116,8 +146,7 @@ export class Play {
       case 'lift':
         return this.#lift(command.which)
       case 'rotate':
-        this.#verifier = this.#rotate(command.keepOld)
-        return
+        return this.#keys.rotate(command.keepOld)
       case 'pass':
         return this.#stage.pass(command.ms)
       case 'cut':
@@ -153,7 +182,7 @@ export class Play {
 
   leave(): void {
     for (const { connection } of this.#connected) connection.close('transport')
-    this.#verifier.close()
+    this.#keys.verifier.close()
   }
 
   async #connect({ client: index, token: spec, anew, capacity }: Connect): Promise<void> {
@@ -161,7 +190,7 @@ export class Play {
     const client = this.#client(index)
     const token = this.#toToken(client.user, spec)
     const identity = await answerOf(async () => {
-      const identity = await this.#verifier.verify(this.#sign(token))
+      const identity = await this.#keys.verifier.verify(this.#sign(token))
       hub.requireUnrevoked(identity)
       return identity
     })
@@ -202,6 +231,9 @@ export class Play {
     this.#departed.delete(id)
     client.now = { life, session, connection }
     this.#connected.push(client.now)
+    this.#counts.connected++
+    if (after !== undefined) this.#counts.resumed++
+    else if (resumes) this.#counts.notResumed++
     hub.attach(session, after === undefined ? {} : { after })
   }
 
@@ -210,10 +242,11 @@ export class Play {
     if (now === undefined) return
     const { life, session } = now
     const token = this.#toToken(user === 'own' ? life.token.user : 'eve', spec)
-    const answer = await answerOf(async () => this.#stage.hub.refresh(session, await this.#verifier.verify(this.#sign(token))))
+    const answer = await answerOf(async () => this.#stage.hub.refresh(session, await this.#keys.verifier.verify(this.#sign(token))))
     const refusal = this.#refusalOf(token)
     const expected = refusal !== undefined && refusal !== 'token_revoked' ? refusal : user === 'other' ? 'token_claims' : refusal
     if (this.#expectRefusal(answer, expected)) return
+    this.#counts.refreshed++
     if (token.exp !== life.token.exp) life.expiringAt = toExpiringAt(token, this.#stage.now)
     life.token = token
     if (!life.ready) for (const due of life.due) due.must &&= !due.inRoom
@@ -241,6 +274,7 @@ export class Play {
           : undefined
     for (const answer of answers) this.#expectRefusal(answer, refused)
     if (refused !== undefined || stays) return
+    this.#counts.joined++
     this.#say({ room, by: { session: life.session }, says: 'in', ...(typeof right === 'object' && { right }) })
     this.#model.follow(now, false)
   }
@@ -252,6 +286,7 @@ export class Play {
     const by = life.rooms.get(room)
     const answer = await answerOf(() => this.#stage.hub.roomRequests.leave(session, this.#name(room)))
     if (this.#expectRefusal(answer, by === 'backend' ? 'room_managed' : undefined) || by === undefined) return
+    this.#counts.left++
     this.#say({ room, by: { session: life.session }, says: 'out' })
     this.#model.follow(this.#stage.now, false)
   }
@@ -304,17 +339,8 @@ export class Play {
     const id = ids[which % Math.max(1, ids.length)]
     if (id === undefined) return
     await this.#stage.hub.liftRevocation(publisher, id)
+    this.#counts.lifted++
     this.#model.revoked.delete(id)
-  }
-
-  #rotate(keepOld: boolean): TokenVerifier {
-    const key = `k${this.#secrets.size}`
-    this.#secrets.set(key, randomBytes(32).toString('base64url'))
-    this.#keys = [key, ...(keepOld ? this.#keys.slice(0, 1) : [])]
-    const keys = this.#keys.map((name) => parseSecret(this.#secrets.get(name) ?? '', 'utf8'))
-    const trusted = issuer({ keys: [{ kind: 'fixed', keys }], clockToleranceMs: toleranceMs })
-    const onFailure = (error: unknown) => void this.#stage.failures.push(error)
-    return createTokenVerifier({ issuers: [trusted], reservedAudiences: [], now: () => this.#stage.now, onFailure })
   }
 
   async #disconnect(client: Client, all: boolean): Promise<void> {
@@ -334,7 +360,7 @@ export class Play {
       if (now === undefined) continue
       now.connection.close('draining')
       this.#model.end(now.life, 'draining')
-      this.counts.drained = (this.counts.drained ?? 0) + 1
+      this.#counts.drained++
     }
   }
 
@@ -347,7 +373,7 @@ export class Play {
       if (departedAt >= now - retentionAgeMs || !hasRooms) continue
       this.#departed.delete(session)
       this.#model.ends.push({ position: log.head(), by: { session } })
-      this.counts.forgotten = (this.counts.forgotten ?? 0) + 1
+      this.#counts.forgotten++
     }
     for (const [id, revoked] of this.#model.revoked) if (isOver(revoked, now)) this.#model.revoked.delete(id)
   }
@@ -358,6 +384,7 @@ export class Play {
     for (const life of this.#model.lives) this.#model.end(life, 'draining')
     await this.#stage.close()
     await this.#stage.open()
+    this.#counts.restarted++
     // The new node cannot know since when they have been away.
     for (const session of this.#departed.keys()) this.#departed.set(session, this.#stage.now)
   }
@@ -401,11 +428,14 @@ export class Play {
   }
 
   #compare({ life, connection }: Connected): void {
+    const ended = counted.find((name) => name === life.ended)
+    if (ended !== undefined) this.#counts[ended]++
+    this.#counts.expiring += life.told.filter((text) => text.startsWith('expiring ')).length
     const items = connection.taken
     const back = items.findIndex(({ position }, index) => position < (items[index - 1]?.position ?? 0))
     expect(back, `${life.session}: an item goes back`).toBe(-1)
     const events = items.flatMap((item) => ('event' in item ? [item.event] : []))
-    this.counts.events = (this.counts.events ?? 0) + events.length
+    this.#counts.events += events.length
     // What was on its way to a client that does not take everything at once is lost with its line.
     const whole = life.prompt || life.ended === undefined
     const last = life.due.findLastIndex(({ name }) => name === events.at(-1))
@@ -422,7 +452,7 @@ export class Play {
       ).toEqual([])
     }
     const told = this.#toTold(items)
-    this.counts.told = (this.counts.told ?? 0) + told.length
+    this.#counts.told += told.length
     expect(inRuns(told), `all that ${life.session} was told`).toEqual(inRuns(life.told))
     this.#checkSum(told, life)
   }
@@ -463,20 +493,19 @@ export class Play {
   /** Whether it was refused, as it must. */
   #expectRefusal(answer: unknown, code: ErrorCode | undefined): boolean {
     expect(typeof answer === 'string' ? answer : undefined, 'the refusal').toBe(code)
-    if (code !== undefined) this.counts.refused = (this.counts.refused ?? 0) + 1
+    if (code !== undefined) this.#counts.refused++
     return code !== undefined
   }
 
   #refusalOf(token: Token): ErrorCode | undefined {
-    if (!this.#keys.includes(token.key)) return 'token_signature'
+    const refusal = this.#keys.refusalOf(token)
+    if (refusal !== undefined) return refusal
     if (token.exp + toleranceMs <= this.#stage.now) return 'token_expired'
     return this.#model.isRevoked(token, this.#stage.now) ? 'token_revoked' : undefined
   }
 
   #toToken(user: string, { rooms: claim, lifeMs, ageMs, jti, sid, foreign }: TokenSpec): Token {
     const { now } = this.#stage
-    const trusted = this.#keys.at(-1) ?? ''
-    const key = foreign ? ([...this.#secrets.keys()].find((name) => !this.#keys.includes(name)) ?? trusted) : trusted
     const named = rooms.filter((room) => claim.some((one) => one === room))
     return {
       user,
@@ -486,7 +515,7 @@ export class Play {
       exp: now + lifeMs,
       jti,
       sid,
-      key,
+      key: this.#keys.choose(foreign),
     }
   }
 
@@ -500,7 +529,7 @@ export class Play {
       ...(jti === undefined ? {} : { jti: this.#name(jti) }),
       ...(sid === undefined ? {} : { sid: this.#name(sid) }),
     }
-    return signJws({ alg: 'HS256' }, claims, hmac(256, this.#secrets.get(key) ?? ''))
+    return this.#keys.sign(key, claims)
   }
 
   #say(word: Omit<Word, 'position' | 'time'>): void {
