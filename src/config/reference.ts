@@ -171,7 +171,7 @@ const groups = {
       .transform(by((items) => items.map(parseTokenSource)))
       .prefault('auth,header')
       .describe(
-        'List: where the token is looked for. `auth` (of the Socket.IO handshake), `header` (`Authorization: Bearer`), `cookie:NAME` (needs `SIDECAST_ALLOWED_ORIGINS`; `cookie:NAME+NAME2` for a token that is split over both), `query:NAME` (addresses end up in logs).',
+        'List: where the token is looked for. `auth` (`token` of the Socket.IO handshake, else `headers.Authorization`, as of Laravel Echo), `header` (`Authorization: Bearer`), `cookie:NAME` (needs `SIDECAST_ALLOWED_ORIGINS`; `cookie:NAME+NAME2` for a token that is split over both), `query:NAME` (addresses end up in logs).',
       ),
   },
   'The application decides': {
