@@ -1,5 +1,5 @@
 import { createServer, type Server, type Socket } from 'node:net'
-import { BridgeError } from '../errors.ts'
+import { descriptorOf } from './descriptor.ts'
 
 /** The longest first line that is looked at; what is longer is refused by any worker. */
 const maxLineBytes = 16 * 1024
@@ -50,7 +50,7 @@ export class Router {
       chunks.push(chunk)
       length += chunk.length
       if (!chunk.includes(0x0a) && length < maxLineBytes) return
-      stopReading(socket)
+      descriptorOf(socket).readStop()
       socket.removeAllListeners('data').removeAllListeners('end').removeAllListeners('close')
       this.#waiting.delete(socket)
       const head = Buffer.concat(chunks)
@@ -72,16 +72,4 @@ function workerOf(head: Buffer): number | undefined {
   const end = head.indexOf(0x0a)
   const [, number] = /[?&]sid=(\d{1,2})\./.exec(head.toString('latin1', 0, end === -1 ? head.length : end)) ?? []
   return number === undefined ? undefined : Number(number)
-}
-
-/**
- * What a paused socket has read ahead would be lost when it is handed over, so the descriptor itself must be left alone: a private field of Node (24),
- * whose own `pause` reads on until its buffer is full.
- */
-function stopReading(socket: Socket): void {
-  const handle: unknown = Reflect.get(socket, '_handle')
-  if (typeof handle !== 'object' || handle === null || !('readStop' in handle) || typeof handle.readStop !== 'function') {
-    throw new BridgeError('internal', 'this version of Node cannot hand over connections: set SIDECAST_WORKERS=1')
-  }
-  handle.readStop()
 }

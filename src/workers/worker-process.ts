@@ -9,6 +9,7 @@ import type { PresenceChange } from '../core/peers.ts'
 import { BridgeError, toBridgeError } from '../errors.ts'
 import type { MetricsSnapshot } from '../metrics/process-metrics.ts'
 import { Channel } from './channel.ts'
+import { descriptorOf } from './descriptor.ts'
 import type { HandedConnection, ToParent, ToWorker, WorkerStart } from './messages.ts'
 
 const parentDescriptor = 4
@@ -38,8 +39,8 @@ export class WorkerProcess {
   readonly #options: WorkerProcessOptions
   readonly #child: ChildProcess
   readonly #channel: Channel<ToParent, ToWorker>
-  /** Connections that were handed over and not yet taken, in order. */
-  readonly #handed: Socket[] = []
+  /** Closes the connections that were handed over and not yet taken, in order. */
+  readonly #handed: (() => void)[] = []
   #state: 'starting' | 'up' | 'ended' = 'starting'
   #silentBeats = 0
   #connections = 0
@@ -116,7 +117,12 @@ export class WorkerProcess {
 
   /** Hands over a connection; nothing may be reading from it any more. */
   hand(socket: Socket, head: Buffer, { isNew }: { readonly isNew: boolean }): void {
-    this.#handed.push(socket)
+    const descriptor = descriptorOf(socket)
+    // Node takes the descriptor out of the socket to send it, and where the worker ends before it has it, nobody would close it (Node 24).
+    this.#handed.push(() => {
+      socket.destroy()
+      descriptor.close()
+    })
     if (isNew) {
       this.#connections++
       this.#recent = { ...this.#recent, since: this.#recent.since + 1 }
@@ -196,7 +202,7 @@ export class WorkerProcess {
     if (this.#state === 'ended') return
     this.#state = 'ended'
     // Those that it never got would wait for nothing.
-    for (const socket of this.#handed.splice(0)) socket.destroy()
+    for (const close of this.#handed.splice(0)) close()
     this.#options.onEnd(this.#cutFor ?? how)
   }
 }

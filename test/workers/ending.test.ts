@@ -1,4 +1,5 @@
 import { mkdtemp, rm } from 'node:fs/promises'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
@@ -11,6 +12,19 @@ const pidOf = (pids: ReadonlyMap<number, number>, number: number): number => {
   const pid = pids.get(number)
   if (pid === undefined) throw new Error(`there is no worker ${number}`)
   return pid
+}
+
+/** A new connection with the first request of a client that polls: what comes of it. */
+function answeredOrClosed(port: number): Promise<'answered' | 'closed'> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1')
+    socket.on('error', () => undefined).on('close', () => resolve('closed'))
+    socket.on('data', () => {
+      resolve('answered')
+      socket.destroy()
+    })
+    socket.write('GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: bridge\r\n\r\n')
+  })
 }
 
 test('the sessions of a worker that is killed go on at the others without a loss, and are counted once', async () => {
@@ -40,6 +54,18 @@ test('the sessions of a worker that is killed go on at the others without a loss
   expect(after).toMatch(/^sidecast_events_dispatched_total 51$/m)
   for (const { socket } of sessions) socket.disconnect()
   await bridge.eventually('/v1/users/user-0', ({ online }) => online === false)
+})
+
+test('a connection that a killed worker had not taken yet is closed, so that its client comes back at once', async () => {
+  await using bridge = await startWorkerBridge({ WORKERS: '2' })
+  const frozen = pidOf(await bridge.workerPids(), 1)
+  process.kill(frozen, 'SIGSTOP')
+  const port = Number(new URL(bridge.publicUrl).port)
+  const settled = Array.from({ length: 6 }, () => answeredOrClosed(port))
+  // They go to the worker with the least to do: some to the one that takes nothing.
+  await Promise.race(settled)
+  process.kill(frozen, 'SIGKILL')
+  expect(await Promise.all(settled)).toContain('answered')
 })
 
 test('a worker that answers nothing any more is replaced', { timeout: 90_000 }, async () => {
