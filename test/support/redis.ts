@@ -9,7 +9,7 @@ import { type Certificates, makeCertificates } from './certificates.ts'
 import { freePorts } from './free-ports.ts'
 
 function launch(args: readonly string[]) {
-  const child = spawn('redis-server', args, { stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(process.env.SIDECAST_TEST_REDIS ?? 'redis-server', args, { stdio: ['ignore', 'pipe', 'pipe'] })
   // A test that was ended in the middle, by whatever, must not leave it behind: the shell reads until this process is gone.
   const guard = spawn('sh', ['-c', `cat >/dev/null; kill -9 ${child.pid}`], { stdio: ['pipe', 'ignore', 'ignore'] })
   child.once('exit', () => {
@@ -18,6 +18,9 @@ function launch(args: readonly string[]) {
   })
   return child
 }
+
+/** Where the nodes of a cluster speak to each other; before Redis 7 it cannot be set. */
+const clusterBusOffset = 10_000
 
 export interface RedisOptions {
   /** Lines of a configuration: name -> value. */
@@ -56,7 +59,7 @@ export interface TestRedis {
 
 /** With an append-only file that is written before each answer, unless told otherwise. */
 export async function startRedis({ config = {}, tls = false, data }: RedisOptions = {}): Promise<TestRedis> {
-  const [port = 0] = await freePorts(1)
+  const [port = 0] = await freePorts(1, config['cluster-enabled'] === 'yes' ? clusterBusOffset : 0)
   const root = await mkdtemp(join(tmpdir(), 'sidecast-redis-'))
   const directory = join(root, 'data')
   if (data === undefined) await mkdir(directory)

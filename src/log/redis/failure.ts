@@ -16,7 +16,7 @@ interface Cure {
   readonly lasting?: true
 }
 
-// By the code that the answer begins with; Redis 6.2 puts that of a command in a script further behind.
+// By the code that the answer begins with; Redis 6.2 puts that of a command in a script further behind, and later ones and Valkey have none for some of them.
 const cures: readonly Cure[] = [
   {
     pattern: /^(WRONGPASS|NOAUTH|ERR AUTH|ERR Client sent AUTH|ERR invalid password)/,
@@ -24,7 +24,7 @@ const cures: readonly Cure[] = [
     lasting: true,
   },
   {
-    pattern: /(^|-)NOPERM|The user executing the script can't/,
+    pattern: /(^|-)NOPERM|The user executing the script can't|ACL failure in script/,
     reason: 'the Redis user lacks a permission: give it the ACL of docs/scaling.md',
     lasting: true,
   },
@@ -35,7 +35,7 @@ const cures: readonly Cure[] = [
   },
   { pattern: /^(ERR DB index|ERR SELECT)/, reason: 'Redis does not have the database of SIDECAST_REDIS_URL', lasting: true },
   {
-    pattern: /^ERR unknown command|Unknown Redis command/i,
+    pattern: /^ERR unknown command|Unknown (Redis )?command called/i,
     reason: 'Redis does not know a command that is needed, or it was renamed: Redis 6.2 or Valkey, with all commands, is needed',
     lasting: true,
   },
