@@ -102,7 +102,7 @@ export async function startBridge(config: Config, logger: Logger): Promise<Bridg
     releasers.add(() => gateway.close())
 
     const publicListener = { url: toUrl(config.gateway.host, gateway.server), bound: toBound(gateway.server) }
-    return ingresses.open(publicListener, () => gateway.drain(config.drainPeriodMs))
+    return ingresses.open(publicListener, async () => logger.info(await gateway.drain(config.drainPeriodMs), 'the clients were sent elsewhere'))
   } catch (error) {
     await releasers.release()
     throw error

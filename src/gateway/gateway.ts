@@ -13,13 +13,13 @@ import { BridgeError } from '../errors.ts'
 import { type ClientAddress, createClientAddress } from './client-address.ts'
 import { type ConnectionOptions, SocketConnection } from './connection.ts'
 import { GuardedDecoder } from './decoder.ts'
+import { type Drained, drain } from './drain.ts'
 import { cut, type Engine, farewellMs, limitFarewell, tcpOf } from './engine.ts'
 import { createEventEncoder } from './event-encoder.ts'
 import { type Admission, createHandshake, type HandshakeOptions } from './handshake.ts'
 import { type LimitOptions, Limits } from './limits.ts'
 import { turnAway } from './refusal.ts'
 import { answerRequests } from './requests.ts'
-import { spread } from './spread.ts'
 import { Tick } from './tick.ts'
 import { forgetHandshake, forgetRequest } from './token-source.ts'
 import { Turns } from './turns.ts'
@@ -36,9 +36,6 @@ const maxLoggedOrigin = 200
 
 /** How often it is looked who has come to the end of a token: a token of five seconds has a notice that is worth having. */
 const sweepMs = 250
-
-/** What is due within so long is done at once: a timer for each of thousands is no more exact. */
-const drainStepMs = 10
 
 /** Newcomers that wait for their turn: for half as long as the stock client has patience, and each takes less memory than the session that it is to be. */
 const maxWaitMs = 10_000
@@ -201,17 +198,9 @@ export class Gateway {
   }
 
   /** Refuses newcomers and closes the sessions, spread over a period, so that their clients come back elsewhere and not all at once. */
-  async drain(periodMs: number): Promise<void> {
+  async drain(periodMs: number): Promise<Drained> {
     this.#draining = true
-    const sessions = [...this.#options.hub.sessions()]
-    const moments = spread(sessions.length, periodMs, Math.random)
-    const leaving = sessions.map((session, index) => ({ session, at: moments[index] ?? 0 })).sort((one, other) => one.at - other.at)
-    const startedAt = performance.now()
-    for (const { session, at } of leaving) {
-      const aheadMs = at - (performance.now() - startedAt)
-      if (aheadMs >= drainStepMs) await setTimeout(aheadMs)
-      session.connection.close('draining')
-    }
+    return drain([...this.#options.hub.sessions()], periodMs, Math.random, ({ connection }) => connection.close('draining'))
   }
 
   /** Ends every connection and the listener. */

@@ -57,7 +57,10 @@ export function startWorker({ number, sources, share }: WorkerStart, parent: Soc
         metrics.snapshot().then((snapshot) => link.tell({ kind: 'metrics', metrics: snapshot }), onFailure)
         return
       case 'drain':
-        gateway.drain(order.periodMs).then(() => link.tell({ kind: 'drained' }), onFailure)
+        gateway.drain(order.periodMs).then((drained) => {
+          logger.info(drained, 'the clients were sent elsewhere')
+          link.tell({ kind: 'drained' })
+        }, onFailure)
         return
       case 'stop':
         releasers.release().then(() => exit(0), onFailure)

@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { freePorts } from '../support/free-ports.ts'
@@ -28,7 +29,7 @@ export interface Deployment {
   readonly nodes: readonly DeployedNode[]
   readonly secret: string
   readonly apiKey: string
-  /** What the bridges have said, for whoever looks for the reason of a failure. */
+  /** The lines that the bridges and HAProxy have written. */
   readonly said: readonly string[]
   [Symbol.asyncDispose](): Promise<void>
 }
@@ -110,7 +111,7 @@ function environment(settings: Readonly<Record<string, string>>): NodeJS.Process
 
 function launch(program: string, args: readonly string[], said: string[], env: NodeJS.ProcessEnv = process.env): ChildProcess {
   const child = spawn(program, args, { env, stdio: ['ignore', 'pipe', 'pipe'] })
-  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => said.push(chunk.toString()))
+  for (const input of [child.stdout, child.stderr]) createInterface({ input }).on('line', (line) => said.push(line))
   child.once('error', (error) => said.push(`${program}: ${error.message}`))
   // A test that was ended in the middle, by whatever, must not leave it behind: the shell reads until this process is gone.
   const guard = spawn('sh', ['-c', `cat >/dev/null; kill -9 ${child.pid}`], { stdio: ['pipe', 'ignore', 'ignore'] })
@@ -140,5 +141,5 @@ async function answers(url: string, said: readonly string[]): Promise<void> {
     if (status === 200) return
     await setTimeout(10)
   }
-  throw new Error(`${url} does not become ready:\n${said.join('')}`)
+  throw new Error(`${url} does not become ready:\n${said.join('\n')}`)
 }

@@ -1,5 +1,6 @@
 import jwt from 'jsonwebtoken'
 import { expect, test } from 'vitest'
+import type { Drained } from '../../src/gateway/drain.ts'
 import { connectSession } from '../support/client.ts'
 import { runSidecast } from '../support/sidecast.ts'
 import { startDeployment } from './deployment.ts'
@@ -8,13 +9,20 @@ import { startPublishing } from './publishing.ts'
 import { perSlice } from './slices.ts'
 
 const herdSize = 300
+const drainPeriodMs = 2000
 /** Of the stock client: transports as a page gives them. */
 const stock = [['websocket'], ['polling'], ['polling', 'websocket']].flatMap((transports) => Array.from({ length: 8 }, () => transports))
+
+/** What the nodes have said of their drains. */
+function drainsIn(said: readonly string[]): readonly Drained[] {
+  return said.filter((line) => line.includes('"msg":"the clients were sent elsewhere"')).map((line) => JSON.parse(line))
+}
 
 test('nodes behind HAProxy are restarted one after the other, and nobody misses, repeats or swaps anything', { timeout: 120_000 }, async () => {
   await using deployment = await startDeployment(3, {
     DRAIN_LEAD: '1500ms',
-    DRAIN_PERIOD: '2s',
+    DRAIN_PERIOD: `${drainPeriodMs}ms`,
+    LOG_LEVEL: 'info',
     TRUSTED_PROXIES: 'loopback',
     ALLOWED_ORIGINS: 'https://shop.example',
   })
@@ -56,6 +64,13 @@ test('nodes behind HAProxy are restarted one after the other, and nobody misses,
     for (const { data } of ready) expect(data).toMatchObject({ recovered: true })
     // Also those that poll are told, by the node that they are at.
     expect(notices.some(({ event, data }) => event === 'sidecast:disconnect' && Object(data).code === 'draining')).toBe(true)
+  }
+  // By the clocks of the nodes: how slow the clients are does not matter.
+  const drains = drainsIn(deployment.said)
+  expect(drains).toHaveLength(deployment.nodes.length)
+  for (const { sessions, tookMs, mostPer100Ms } of drains) {
+    expect(mostPer100Ms).toBeLessThanOrEqual((2 * 110 * sessions) / drainPeriodMs + 2)
+    expect(tookMs).toBeGreaterThan(drainPeriodMs * 0.8)
   }
   const slices = [...perSlice([...report.returns, ...returns]).values()]
   console.log(`${accepted} events, ${repeated} attempts repeated; ${report.returns.length + returns.length} returns, per 100 ms: ${slices.join(' ')}`)

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { drain } from '../../src/gateway/drain.ts'
 import { spread } from '../../src/gateway/spread.ts'
 import { login } from '../support/bridge.ts'
 import { connectSession } from '../support/client.ts'
@@ -25,6 +26,20 @@ test('moments are even over the period, each anywhere in its slice, and in no or
 test('without a period, or without anybody, there is nothing to spread', () => {
   expect(spread(3, 0, Math.random)).toEqual([0, 0, 0])
   expect(spread(0, 1000, Math.random)).toEqual([])
+})
+
+test('what a process that stood still is behind with is made up for at no more than twice the pace', async () => {
+  const [count, periodMs] = [400, 1000]
+  const moments: number[] = []
+  setTimeout(() => {
+    for (const end = performance.now() + 300; performance.now() < end; );
+  }, 300)
+  const drained = await drain(Array.from({ length: count }), periodMs, Math.random, () => moments.push(performance.now()))
+  expect(moments).toHaveLength(count)
+  const most = Math.max(...moments.map((from) => moments.filter((moment) => moment >= from && moment < from + 100).length))
+  expect(most).toBeLessThanOrEqual((2 * 110 * count) / periodMs + 2)
+  expect(drained.sessions).toBe(count)
+  expect(drained.mostPer100Ms).toBeLessThanOrEqual(most)
 })
 
 test.each(['1', '2'])('a drain tells the clients one after the other, in no order, at all of %s processes at once', async (workers) => {
