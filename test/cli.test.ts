@@ -155,7 +155,9 @@ describe('token', () => {
     [['token', '--user', '\u200b'], 'the claim sub is not usable as a user'],
     [['token', '--user', '1', '--rooms', 'a*'], 'the claim rooms holds "a*"'],
     [['token', '--user', '1', '--ttl', '5'], '--ttl must be a duration'],
-    [['token', '--usr', '1'], 'SIDECAST_USR (flag --usr): is not known'],
+    [['token', '--usr', '1'], '--usr is not an option here: did you mean --user?'],
+    [['token', '--user', '1', '--room=news'], '--room is not an option here: did you mean --rooms?'],
+    [['token', '--user', '1', '--retention', '1m'], 'SIDECAST_RETENTION (flag --retention): is not known'],
   ])('%j is refused', async (args, problem) => {
     const { exitCode, out, error } = await sidecast(args, environment)
     expect({ exitCode, out }).toEqual({ exitCode: 2, out: '' })
@@ -290,23 +292,10 @@ describe('publish', () => {
 
   test('all of its options reach the bridge', async () => {
     await using ingress = await startIngress((_attempt, response) => response.writeHead(202).end('{}'))
-    const options = [
-      '--room',
-      'news',
-      '--session',
-      's1',
-      '--all',
-      '--except-user',
-      '7',
-      '--id',
-      'i1',
-      '--volatile',
-      '--data',
-      '{"n":9007199254740993}',
-    ]
+    const options = ['--room', 'news', '--session', 's1', '--except-user', '7', '--id', 'i1', '--volatile', '--data', '{"n":9007199254740993}']
     expect(await sidecast(['publish', 'a', ...options, '--url', ingress.url, '--api-key', apiKey])).toEqual({ exitCode: 0, out: '{}\n', error: '' })
     expect(ingress.bodies).toEqual([
-      '{"event":"a","data":{"n":9007199254740993},"to":{"rooms":["news"],"sessions":["s1"],"all":true},"except":{"users":["7"]},"id":"i1","volatile":true}',
+      '{"event":"a","data":{"n":9007199254740993},"to":{"rooms":["news"],"sessions":["s1"]},"except":{"users":["7"]},"id":"i1","volatile":true}',
     ])
   })
 
@@ -381,6 +370,8 @@ describe('publish', () => {
     [['publish', 'a', '--all'], 'an API key is needed'],
     [['publish', 'a', 'b', '--all'], '"b" is one word too many'],
     [['publish', 'a', '--usr', '42'], '--usr is not an option here: did you mean --user?'],
+    [['publish', 'a', '--hlep'], '--hlep is not an option here: did you mean --help?'],
+    [['publish', 'a', '--user', '42', '--all'], '--all is for everybody, so that --user, --room and --session say nothing beside it'],
     [['publish', 'a', '--jwt-secret', 'x', '--all'], '--jwt-secret is not an option here'],
     [['publish', 'a', '--all', '--data', '{x}'], '--data is not JSON'],
     [['publish', 'a', '--all', '--url', 'localhost:3001'], '"localhost:3001" is not the address of a bridge'],

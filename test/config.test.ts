@@ -256,7 +256,8 @@ describe('what is in force', () => {
   test('workers are a number, or as many as there are cores', () => {
     expect(load({ WORKERS: '8' }).workers).toBe(8)
     expect(load({ WORKERS: 'auto' }).workers).toBe(Math.min(availableParallelism(), 64))
-    for (const wrong of ['0', '65', '-1', 'all']) expect(problems({ WORKERS: wrong }).join()).toContain('SIDECAST_WORKERS')
+    for (const wrong of ['0', '65', '-1', 'all'])
+      expect(problems({ WORKERS: wrong }).join()).toContain('SIDECAST_WORKERS (environment): must be auto or an integer from 1 to 64')
   })
 
   test('what belongs to the tests and to publishing is no configuration', () => {
@@ -296,11 +297,13 @@ describe('what is wrong', () => {
     const wrong = 'Tr0ub4dor&3'
     const all = problems({ JWT_SECRET: wrong, API_KEYS: `${wrong},shop:${wrong}` }).concat(problems({ API_KEYS: `shop:${key}:${wrong}` }))
     expect(all.join('\n')).not.toContain(wrong)
-    expect(all).toHaveLength(3)
+    expect(all).toHaveLength(4)
   })
 
   test.each([
     [{ JWT_SECRET: undefined }, 'SIDECAST_JWT_SECRET: is needed, or SIDECAST_JWT_PUBLIC_KEY'],
+    [{ JWT_SECRET: undefined }, 'or SIDECAST_JWT_JWKS_FILE: the key of your application'],
+    [{ JWT_SECRET: undefined }, 'SIDECAST_AUTHORIZE_CONNECT_URL, or SIDECAST_INTROSPECTION_URL'],
     [{ JWT_PUBLIC_KEY: publicKey }, 'SIDECAST_JWT_SECRET (environment): stands beside SIDECAST_JWT_PUBLIC_KEY'],
     [{ JWT_SECRET: sharedKey, API_KEYS: `shop:${sharedKey}` }, 'SIDECAST_JWT_SECRET (environment): is also the API key shop'],
     [{ JWT_SECRET: 'change-me-change-me-change-me-change-me' }, 'SIDECAST_JWT_SECRET (environment): is a placeholder'],
@@ -380,6 +383,27 @@ describe('what is wrong', () => {
     'https://a.example?x',
   ])('%j is no exact origin', (origin) => {
     expect(problems({ ALLOWED_ORIGINS: origin })).toEqual([expect.stringContaining(`holds ${JSON.stringify(origin)}, which is no exact origin`)])
+  })
+
+  test('of a list, each item that is wrong is told', () => {
+    const told = problems({
+      ALLOWED_ORIGINS: 'a.example,https://good.example,https://b.example/',
+      API_KEYS: 'a,b:short',
+      TRANSPORTS: 'carrier,pigeon',
+    })
+    expect(told).toHaveLength(6)
+    for (const wrong of [
+      'holds "a.example"',
+      'holds "https://b.example/"',
+      'entry 1 must be name:key',
+      'the key b has 5 characters',
+      'hold "carrier"',
+      'hold "pigeon"',
+    ])
+      expect(
+        told.filter((line) => line.includes(wrong)),
+        wrong,
+      ).toHaveLength(1)
   })
 
   test('Redis is one server, or what sentinels know', () => {

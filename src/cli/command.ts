@@ -40,6 +40,7 @@ export function parseCall(args: readonly string[], own: { readonly texts?: reado
     strict: false,
     tokens: true,
   })
+  const ours = [...texts, ...switches]
   const values = new Map<string, readonly string[]>()
   const configArgs: string[] = []
   for (const token of tokens) {
@@ -52,6 +53,9 @@ export function parseCall(args: readonly string[], own: { readonly texts?: reado
       if (value !== undefined) throw misuse(`${rawName} takes no value`)
       values.set(name, [])
     } else {
+      // Options of this command are unknown to whoever takes the configuration's flags.
+      const meant = flagNames.includes(name) ? undefined : suggest(rawName, ours)
+      if (meant !== undefined) throw notHere(rawName, meant)
       configArgs.push(
         value === undefined ? rawName : inlineValue ? `${rawName}=${value}` : rawName,
         ...(value === undefined || inlineValue ? [] : [value]),
@@ -76,12 +80,17 @@ export function refuseUnknown({ configArgs }: Call, own: readonly string[]): voi
   const [unknown] = configArgs
   if (unknown === undefined) return
   const [flag = ''] = unknown.split('=')
-  const suggestion = closest(
-    flag,
-    own.map((name) => `--${name}`),
-  )
-  throw misuse(`${flag} is not an option here${suggestion === undefined ? '' : `: did you mean ${suggestion}?`}`)
+  throw notHere(flag, suggest(flag, own))
 }
+
+const suggest = (flag: string, own: readonly string[]): string | undefined =>
+  closest(
+    flag,
+    [...own, 'help'].map((name) => `--${name}`),
+  )
+
+const notHere = (flag: string, meant: string | undefined): BridgeError =>
+  misuse(`${flag} is not an option here${meant === undefined ? '' : `: did you mean ${meant}?`}`)
 
 /** @throws BridgeError invalid_request */
 export function refuseWords(words: readonly string[]): void {

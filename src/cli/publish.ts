@@ -20,7 +20,7 @@ export const publish: Command = {
 Posts an event to a running bridge and prints its answer: "matched" is the number of sessions that it was for.
 
   --user 42         for a user; may be repeated, like --room NAME and --session ID
-  --all             for everybody
+  --all             for everybody; not beside the others
   --except-user 7   not for this user; may be repeated
   --data JSON       what the browsers get; - reads it from standard input
   --id ID           makes the publish repeatable: the same id is delivered once. One is made when none is given
@@ -44,6 +44,8 @@ Exit code: 0 accepted, 1 not accepted, 2 the call is wrong.`,
       ...(call.isSet('all') ? { all: true } : {}),
     }
     if (Object.keys(to).length === 0) throw misuse('nobody is named: give --user, --room, --session or --all')
+    if (call.isSet('all') && Object.keys(to).length > 1)
+      throw misuse('--all is for everybody, so that --user, --room and --session say nothing beside it: leave out the one that is not meant')
     const except = list('users', call.texts('except-user'))
     const written = call.text('data')
     const data = written === undefined ? {} : { data: toData(written === '-' ? await text(process.stdin) : written) }

@@ -112,7 +112,7 @@ function checkPresence({ fields }: IssuerInput, settings: ReadonlyMap<string, Se
         name: 'JWT_SECRET',
         also,
         detail:
-          'is needed, or SIDECAST_JWT_PUBLIC_KEY, SIDECAST_JWT_JWKS_URL or SIDECAST_JWT_OIDC_ISSUER: the key of your application that login tokens are verified with',
+          'is needed, or SIDECAST_JWT_PUBLIC_KEY, SIDECAST_JWT_JWKS_URL, SIDECAST_JWT_OIDC_ISSUER or SIDECAST_JWT_JWKS_FILE: the key of your application that login tokens are verified with. For logins that are no JWT: SIDECAST_AUTHORIZE_CONNECT_URL, or SIDECAST_INTROSPECTION_URL',
       },
     ]
   const idle = issuerSchema.keyof().options.find((field) => fields.has(field))

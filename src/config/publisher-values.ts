@@ -16,7 +16,7 @@ export interface SigningKey extends Publisher {
 
 const refuse = (detail: string): BridgeError => new BridgeError('invalid_config', detail)
 
-/** Reads `name:key[:scope+scope]` and `name:sha256:<hex>[:scope+scope]`. No message repeats what may be a key. @throws BridgeError invalid_config */
+/** @throws BridgeError invalid_config */
 export function parseApiKeys(items: readonly string[]): readonly ApiKey[] {
   return checkApiKeys(items.map(parseApiKey))
 }
@@ -46,7 +46,8 @@ function checkNames(publishers: readonly Publisher[]): void {
 
 const minKeyLength = 32
 
-function parseApiKey(item: string, index: number): ApiKey {
+/** Reads `name:key[:scope+scope]` and `name:sha256:<hex>[:scope+scope]`. No message repeats what may be a key. @throws BridgeError invalid_config */
+export function parseApiKey(item: string, index: number): ApiKey {
   const { name, rest } = parsePublisher(item, index, 'KEY')
   const hashed = rest[0] === 'sha256'
   const [key = '', scopeList, ...surplus] = hashed ? rest.slice(1) : rest
@@ -79,30 +80,24 @@ function parseScopeList(items: readonly string[] = ['publish']): readonly Scope[
   return items.every((item) => scopes.some((known) => known === item)) ? scopes.filter((scope) => items.includes(scope)) : undefined
 }
 
-/** Names with `*` and `**`, for the rooms and events of a key. @throws BridgeError invalid_config */
-export function parsePatterns(items: readonly string[]): readonly RoomPattern[] {
-  return items.map((item) => {
-    const pattern = parseRoomPattern(item)
-    if (pattern === undefined)
-      throw refuse(
-        `holds ${JSON.stringify(item)}: * stands for a whole segment between : . or / (order:*), ** for the rest and only at the end (order:**)`,
-      )
-    return pattern
-  })
+/** A name with `*` and `**`, for the rooms and events of a key. @throws BridgeError invalid_config */
+export function parsePattern(item: string): RoomPattern {
+  const pattern = parseRoomPattern(item)
+  if (pattern === undefined)
+    throw refuse(
+      `holds ${JSON.stringify(item)}: * stands for a whole segment between : . or / (order:*), ** for the rest and only at the end (order:**)`,
+    )
+  return pattern
 }
 
 /** Reads `name:whsec_…[:scope+scope]`. No message repeats what may be a secret. @throws BridgeError invalid_config */
-export function parseSigningKeys(items: readonly string[]): readonly SigningKey[] {
-  return checkSigningKeys(
-    items.map((item, index) => {
-      const { name, rest } = parsePublisher(item, index, 'whsec_…')
-      const [secret = '', scopeList, ...surplus] = rest
-      const granted = parseScopeList(scopeList?.split('+'))
-      if (surplus.length > 0 || granted === undefined)
-        throw refuse(`the key ${name} must be followed by nothing or by :scope+scope with scopes of ${scopes.join(', ')}`)
-      return { name, secret: parseWebhookSecret(secret, `the key ${name}`), scopes: granted }
-    }),
-  )
+export function parseSigningKey(item: string, index: number): SigningKey {
+  const { name, rest } = parsePublisher(item, index, 'whsec_…')
+  const [secret = '', scopeList, ...surplus] = rest
+  const granted = parseScopeList(scopeList?.split('+'))
+  if (surplus.length > 0 || granted === undefined)
+    throw refuse(`the key ${name} must be followed by nothing or by :scope+scope with scopes of ${scopes.join(', ')}`)
+  return { name, secret: parseWebhookSecret(secret, `the key ${name}`), scopes: granted }
 }
 
 /** @throws BridgeError invalid_config */

@@ -5,14 +5,22 @@ import { parseRoomTemplate } from '../auth/room-templates.ts'
 import { scopes } from '../core/access.ts'
 import { BridgeError } from '../errors.ts'
 import { parseHeaderName, parseHttpUrl, parseIssuer, parseOidcIssuer, parseProxy, parseRequiredClaim } from './address-values.ts'
-import { parseApiKeys, parsePatterns, parsePublisherName, parseSigningKeys, parseWebhookSecret } from './publisher-values.ts'
+import {
+  checkApiKeys,
+  checkSigningKeys,
+  parseApiKey,
+  parsePattern,
+  parsePublisherName,
+  parseSigningKey,
+  parseWebhookSecret,
+} from './publisher-values.ts'
 import { parseRedisPrefix, parseRedisUrl } from './redis-url.ts'
 import {
   parseBinding,
   parseBrokerName,
   parseBrokerUrl,
   parseCertificates,
-  parseChoices,
+  parseChoice,
   parseDuration,
   parseHost,
   parseInteger,
@@ -42,11 +50,17 @@ function by<In, Out>(parse: (value: In) => Out): (value: In, context: z.Refineme
   }
 }
 
+/** The same for a list: each item that is wrong is told. */
+function byEach<In, Out>(parse: (item: In, index: number) => Out): (items: readonly In[], context: z.RefinementCtx) => readonly Out[] {
+  return (items, context) => items.map((item, index) => by((value: In) => parse(value, index))(item, context))
+}
+
 const duration = (min: string, max: string) => text.transform(by((value) => parseDuration(value, { min, max })))
 const size = (min: string, max: string) => text.transform(by((value) => parseSize(value, { min, max })))
 const integer = (min: number, max: number) => text.transform(by((value) => parseInteger(value, min, max)))
 const choice = <T extends string>(choices: readonly T[]) => z.enum(choices, { error: `must be one of ${choices.join(', ')}` })
-const choices = <T extends string>(known: readonly T[]) => texts.transform(by((items) => parseChoices(items, known)))
+const choices = <T extends string>(known: readonly T[]) =>
+  itemsBy((item) => parseChoice(item, known)).transform((items): readonly T[] => [...new Set(items)])
 const truth = choice(['true', 'false']).transform((value) => value === 'true')
 const port = integer(0, 65_535)
 const host = text.transform(by(parseHost))
@@ -57,7 +71,7 @@ const publicKeys = text.transform(by((value) => parsePublicKeys(value.replaceAll
 const url = text.transform(by(parseHttpUrl))
 const oidcIssuer = text.transform(by(parseOidcIssuer))
 const secretEncoding = choice(secretEncodings).prefault('utf8')
-const itemsBy = <T>(parse: (item: string) => T) => texts.transform(by((items) => items.map(parse)))
+const itemsBy = <T>(parse: (item: string, index: number) => T) => texts.transform(byEach(parse))
 
 // Node's timers overflow beyond 24.8 days and would fire at once.
 const longestTimer = '24d'
@@ -117,7 +131,7 @@ const issuer = {
       'The claim that lists rooms. Exact names are joined at connect; with `*` (one segment) or a final `**` (the rest) it allows joining on request.',
     ),
   ROOM_TEMPLATES: listBy(splitTemplates)
-    .transform(by((items) => items.map((item) => parseRoomTemplate(item).text)))
+    .transform(byEach((item) => parseRoomTemplate(item).text))
     .optional()
     .describe(
       'List: rooms that are joined at connect, made of other claims: `role:{roles[]}` for each of a list, `scope:{scope[ ]}` for each word of a text, `tenant:{tenant}`; `{user}` is the user. `user:{user}` is always joined.',
@@ -167,8 +181,7 @@ const groups = {
     REVOCATION_AGE: duration('1s', '3650d')
       .prefault('400d')
       .describe('How long a revocation is remembered where tokens have no `SIDECAST_JWT_MAX_LIFE`: at least as long as a token lives.'),
-    TOKEN_SOURCES: texts
-      .transform(by((items) => items.map(parseTokenSource)))
+    TOKEN_SOURCES: itemsBy(parseTokenSource)
       .prefault('auth,header')
       .describe(
         'List: where the token is looked for. `auth` (`token` of the Socket.IO handshake, else `headers.Authorization`, as of Laravel Echo), `header` (`Authorization: Bearer`), `cookie:NAME` (needs `SIDECAST_ALLOWED_ORIGINS`; `cookie:NAME+NAME2` for a token that is split over both), `query:NAME` (addresses end up in logs).',
@@ -199,8 +212,7 @@ const groups = {
     INTROSPECTION_CLIENT_SECRET: text.optional().describe('And the secret that proves it.'),
   },
   Browsers: {
-    ALLOWED_ORIGINS: texts
-      .transform(by((items) => items.map(parseOrigin)))
+    ALLOWED_ORIGINS: itemsBy(parseOrigin)
       .optional()
       .describe(
         'List: the exact origins whose pages may connect, such as `https://app.example.com`. Unset: no page may; what sends no `Origin` (servers, native apps) may.',
@@ -238,14 +250,14 @@ const groups = {
       .describe('How long a byte may wait in memory for one session, however slowly it is taken: then the session is cut off and resumes.'),
   },
   Publishing: {
-    API_KEYS: texts
-      .transform(by(parseApiKeys))
+    API_KEYS: itemsBy(parseApiKey)
+      .transform(by(checkApiKeys))
       .optional()
       .describe(
         'List of `name:key[:scope+scope]`. The key: at least 32 characters, or `sha256:` and the 64 hex digits of its SHA-256. Scopes: `publish`, `read`, `admin`; without scopes: `publish`. Two keys of one name are one publisher that changes its key. In a configuration file also maps: `name`, `key` or `sha256`, `scopes`, `rooms`, `events`.',
       ),
-    SIGNING_KEYS: texts
-      .transform(by(parseSigningKeys))
+    SIGNING_KEYS: itemsBy(parseSigningKey)
+      .transform(by(checkSigningKeys))
       .optional()
       .describe(
         'List of `name:whsec_…[:scope+scope]`: who may sign requests instead of sending a key (Standard Webhooks). In a configuration file also maps: `name`, `secret`, `scopes`, `rooms`, `events`.',
@@ -307,8 +319,7 @@ const groups = {
     AMQP_QUEUE: brokerName
       .prefault('sidecast.events')
       .describe('The queue that is consumed. A quorum queue with a single active consumer: its order is the order of the events.'),
-    AMQP_BINDINGS: texts
-      .transform(by((items) => items.map(parseBinding)))
+    AMQP_BINDINGS: itemsBy(parseBinding)
       .optional()
       .describe(
         'List of `exchange:key`: what the queue is bound to, for applications that publish to exchanges of their own already; those must exist. Unset: all of `SIDECAST_AMQP_EXCHANGE`.',
@@ -392,8 +403,8 @@ export const issuerSchema = z.object({ NAME: text.optional(), ...issuer })
 const publisher = {
   NAME: text.transform(by(parsePublisherName)),
   SCOPES: choices(scopes).prefault('publish'),
-  ROOMS: texts.transform(by(parsePatterns)).optional(),
-  EVENTS: texts.transform(by(parsePatterns)).optional(),
+  ROOMS: itemsBy(parsePattern).optional(),
+  EVENTS: itemsBy(parsePattern).optional(),
 }
 export const apiKeySchema = z.object({ ...publisher, KEY: text.optional(), SHA256: text.optional() })
 export const signingKeySchema = z.object({ ...publisher, SECRET: text.transform(by((value) => parseWebhookSecret(value))) })

@@ -45,12 +45,12 @@ function parseMeasure(text: string, units: Readonly<Record<string, number>>, { m
   return value
 }
 
-/** @throws BridgeError invalid_config */
-export function parseInteger(text: string, min: number, max: number): number {
+/** `besides`: what else it may be, for the message. @throws BridgeError invalid_config */
+export function parseInteger(text: string, min: number, max: number, besides = ''): number {
   // tcp:// is what Kubernetes puts into <SERVICE>_PORT of every pod; a Service called sidecast-public thus sets SIDECAST_PUBLIC_PORT.
   if (text.startsWith('tcp://')) throw refuse('was set by Kubernetes for a Service of that name: give the pod enableServiceLinks: false')
   const value = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN
-  if (!(value >= min && value <= max)) throw refuse(`must be an integer from ${min} to ${max}`)
+  if (!(value >= min && value <= max)) throw refuse(`must be ${besides}an integer from ${min} to ${max}`)
   return value
 }
 
@@ -70,13 +70,10 @@ export function splitList(text: string): readonly string[] {
 }
 
 /** @throws BridgeError invalid_config */
-export function parseChoices<T extends string>(items: readonly string[], choices: readonly T[]): readonly T[] {
-  const chosen = items.map((item) => {
-    const choice = choices.find((known) => known === item)
-    if (choice === undefined) throw refuse(`cannot hold ${JSON.stringify(item)}: possible are ${choices.join(', ')}`)
-    return choice
-  })
-  return [...new Set(chosen)]
+export function parseChoice<T extends string>(item: string, choices: readonly T[]): T {
+  const choice = choices.find((known) => known === item)
+  if (choice === undefined) throw refuse(`cannot hold ${JSON.stringify(item)}: possible are ${choices.join(', ')}`)
+  return choice
 }
 
 /** The origin as browsers send it. @throws BridgeError invalid_config */
@@ -171,5 +168,5 @@ export function splitTemplates(text: string): readonly string[] {
 
 /** @throws BridgeError invalid_config */
 export function parseWorkers(value: string): number {
-  return value === 'auto' ? Math.min(availableParallelism(), maxWorkers) : parseInteger(value, 1, maxWorkers)
+  return value === 'auto' ? Math.min(availableParallelism(), maxWorkers) : parseInteger(value, 1, maxWorkers, 'auto or ')
 }
