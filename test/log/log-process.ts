@@ -61,12 +61,16 @@ try {
     close: () => log.close(),
     // Many callers that never stop, each waiting for its own append.
     storm: (callers) => {
-      for (let caller = 0; caller < callers; caller++) void stormOn(caller)
+      for (let caller = 0; caller < callers; caller++) void stormOn(`${caller}`, (n) => 50 + ((n * 37) % 5000))
+    },
+    // A few whose entries fill one half of the journal after the other.
+    flood: (callers) => {
+      for (let caller = 0; caller < callers; caller++) void stormOn(`flood ${caller}`, (n) => 60_000 + ((n * 7919) % 200_000))
     },
   }
 
-  async function stormOn(caller: number): Promise<void> {
-    for (let n = 0; ; n++) say({ caller, n, ...Object(await append(50 + ((n * 37) % 5000))) })
+  async function stormOn(caller: string, bytesOf: (n: number) => number): Promise<void> {
+    for (let n = 0; ; n++) say({ caller, n, ...Object(await append(bytesOf(n))) })
   }
 
   for await (const line of createInterface({ input: process.stdin })) {
