@@ -17,12 +17,12 @@ import { RoomRequests, type RoomRequestsOptions } from './room-requests.ts'
 import { type Run, toRuns } from './run.ts'
 import type { Session } from './session.ts'
 
-/** What a publisher learns of one accepted event. `matched`: sessions that were connected and entitled when it was stored. */
+/** What a publisher learns of one accepted event. `matched`: sessions that were connected and entitled when it was stored; null: nobody knows any more. */
 export interface Published {
   readonly id: string
   readonly offset: string
   readonly duplicate: boolean
-  readonly matched: number
+  readonly matched: number | null
 }
 
 /** What came of a revocation. `sessions`: how many it has ended. */
@@ -280,17 +280,9 @@ export class Hub {
       const cure = 'use a new id, or repeat exactly the same event'
       return new BridgeError('id_reused', `the id ${entry.id} was used before, within the dedupe window, for an event with other content: ${cure}`)
     }
-    const duplicate = appended.outcome === 'duplicate'
-    return { id: entry.id, offset: this.#log.offsetOf(appended.position), duplicate, matched: this.#matchedAt(appended.position, entry) }
-  }
-
-  /** What was counted when it was dispatched; for a duplicate of long ago, who would match today. */
-  #matchedAt(position: number, { to, except }: EventEntry): number {
-    const counted = this.#matched.get(position)
-    if (counted !== undefined) return counted
-    let matched = this.#delivery.peers.countMatches(to, except)
-    this.#delivery.presence.forEachMatch(to, except, () => matched++)
-    return matched
+    const { outcome, position } = appended
+    // Who would match today is another question: a count that is not known is not made up.
+    return { id: entry.id, offset: this.#log.offsetOf(position), duplicate: outcome === 'duplicate', matched: this.#matched.get(position) ?? null }
   }
 
   #dispatch(next: Stored<Exclude<Entry, EventEntry>> | Run): void {

@@ -1,4 +1,6 @@
 import { expect, test } from 'vitest'
+import { login, startTestBridge } from '../support/bridge.ts'
+import { connectSession } from '../support/client.ts'
 import { startIngress } from './start-ingress.ts'
 
 test('an event is stored, and its offset is where a reader finds it', async () => {
@@ -110,4 +112,22 @@ test('who repeats an event hears how many sessions it matched, each event of a b
   expect(await matched()).toMatchObject(counts)
   for (let user = 1; user <= 4; user++) ingress.attach(String(user))
   expect(await matched()).toMatchObject(counts.map((count) => ({ ...count, duplicate: true })))
+})
+
+test('who repeats an event after a restart hears that nobody knows any more how many sessions it matched', async () => {
+  const event = { id: 'once', event: 'a', to: { users: ['ada'] } }
+  await using first = await startTestBridge()
+  await using before = connectSession(first.publicUrl, { token: login('ada'), reconnection: false })
+  await before.notice('sidecast:ready')
+  const { offset } = await first.publish(event)
+  await before.event()
+  await first.stop()
+
+  await using second = await startTestBridge({}, first.directory)
+  await using after = connectSession(second.publicUrl, { token: login('ada') })
+  await after.notice('sidecast:ready')
+  expect(await second.publish(event)).toEqual({ id: 'once', offset, duplicate: true, matched: null })
+  expect(await second.call('POST', '/v1/events/batch', { events: [event, { ...event, id: 'new' }] })).toMatchObject({
+    body: { results: [{ matched: null }, { duplicate: false, matched: 1 }] },
+  })
 })

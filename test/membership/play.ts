@@ -39,7 +39,7 @@ export class Play {
   readonly #prefix: string
   readonly #clients: readonly Client[]
   readonly #connected: Connected[] = []
-  readonly #events: (SentEvent & { readonly matched: number })[] = []
+  readonly #events: (SentEvent & { readonly matched: number | null })[] = []
   readonly #answered: Answered[] = []
   /** Which resumes were granted, to be judged when all is known. */
   readonly #resumes: { readonly line: Pick<Line, 'login' | 'session' | 'head'>; readonly after: number; readonly granted: boolean }[] = []
