@@ -1,8 +1,10 @@
 import { describe, expect, test } from 'vitest'
 import type { Entry } from '../../src/core/entry.ts'
+import { createRandom } from '../support/random.ts'
 import { inSync, startRedis, startSentinel } from '../support/redis.ts'
 import { startTcpProxy } from '../support/tcp-proxy.ts'
-import { eventTo, membership, positionsOf, until } from './entries.ts'
+import { eventTo, membership, onlyPosition, positionsOf, until } from './entries.ts'
+import { openRedisLog } from './open-redis.ts'
 import { startNode, untilSeen } from './redis-node.ts'
 
 const revocation = (id: string): Entry => ({ kind: 'revocation', revocation: { id, user: id, expiresAt: Date.now() + 1e9 } })
@@ -66,6 +68,42 @@ describe('nothing is lost, and nobody is told anything', { timeout: 90_000 }, ()
       expect([node.told, node.log.epoch]).toEqual([0, epoch])
     }
     expect(nodes[0]?.seen).toEqual(nodes[1]?.seen)
+  })
+
+  test('when all is trimmed right behind those who read it', async () => {
+    await using redis = await startRedis({ config: { appendonly: 'no', 'stream-node-max-entries': '1' } })
+    await using proxy = await startTcpProxy({ host: '127.0.0.1', port: redis.port })
+    const retention = { retentionEvents: 4, sweepMs: 1 }
+    const nodes = [await startNode(redis, retention), await startNode(proxy, retention)]
+    const random = createRandom()
+    const kinds: readonly ((id: string) => Entry)[] = [
+      (id) => eventTo('r', { id }),
+      (id) => eventTo('r', { id, volatile: true }),
+      (id) => membership({ session: id }, 'r', true),
+      (id) => ({ kind: 'session-ended', session: id }),
+      (id) => revocation(id),
+    ]
+    const appended: string[] = []
+    for (let round = 0; round < 60; round++) {
+      // A node that begins in the middle finds its place too.
+      if (round % 10 === 9) {
+        const late = await startNode(redis, retention)
+        late.log.append([eventTo('r', { id: `late ${round}` })]).catch(() => undefined)
+        appended.push(`late ${round}`)
+        await untilSeen(late, `late ${round}`)
+        await late.log.close()
+        expect(late.told).toBe(0)
+      }
+      if (round % 15 === 14) proxy.cut()
+      const entries = Array.from({ length: random.between(1, 3) }, (_, index) => {
+        const toEntry = kinds[random.between(0, kinds.length - 1)] ?? revocation
+        return toEntry(`${round}.${index}`)
+      })
+      await nodes[0]?.log.append(entries)
+      appended.push(...entries.map((entry) => (entry.kind === 'event' ? entry.id : entry.kind)))
+      await until(() => nodes.every(({ seen, told }) => told > 0 || seen.length === appended.length))
+    }
+    for (const { seen, told } of nodes) expect([told, seen]).toEqual([0, appended])
   })
 
   test('when all nodes have left in order before Redis is started anew', async () => {
@@ -227,5 +265,57 @@ describe('every session is told', { timeout: 90_000 }, () => {
     await until(() => node.told === 1)
     expect(node.log.epoch).toBe(epoch)
     expect(node.log.head()).toBe(other.log.head())
+  })
+
+  // Late, not cut: what is left when the node reads on may fit into one reading, or be nothing at all.
+  test.each([
+    ['events', { retentionEvents: 5 }, [eventTo('r', { id: 'behind' })], 2],
+    ['a volatile event', { retentionAgeMs: 1 }, [eventTo('r', { id: 'behind', volatile: true })], 0],
+    ['nothing', { retentionAgeMs: 1 }, [], 0],
+  ] as const)('when the log was trimmed past a node whose line is slow, and behind what is missing stands %s', async (_, retention, behind, left) => {
+    // Each entry a node of its own, so that all that may go goes.
+    await using redis = await startRedis({ config: { appendonly: 'no', 'stream-node-max-entries': '1' } })
+    await using proxy = await startTcpProxy({ host: '127.0.0.1', port: redis.port })
+    const log = await openRedisLog(proxy, { canaryMs: 100 })
+    const seen: string[] = []
+    log.follow(
+      (entries) => seen.push(...entries.map(({ entry }) => (entry.kind === 'event' ? entry.id : entry.kind))),
+      () => seen.push('told'),
+    )
+    const { epoch } = log
+    const offset = log.offsetOf(onlyPosition(await log.append([eventTo('r', { id: 'a' })])))
+    const other = await startNode(redis, { ...retention, sweepMs: 5 })
+    proxy.hold()
+    // The answer to what it asks now: no more comes until it has it.
+    await other.append('late')
+    await other.log.append(Array.from({ length: 70 }, () => eventTo('r')))
+    for (const event of behind) await other.log.append([event])
+    while (Number(await redis.command('XLEN', '{test}:log')) > left);
+    proxy.restore()
+    await until(() => seen.includes('told') && log.health().appendable)
+    await log.append([eventTo('r', { id: 'after' })])
+    expect(seen.filter((id) => id !== 'late')).toEqual(['a', 'told', 'after'])
+    expect(log.epoch).toBe(epoch)
+    expect(log.read(log.positionOf(offset) ?? -1, ['room:r'], 100)).toEqual({ gap: true })
+  })
+
+  test('when somebody has taken entries out of the log', async () => {
+    await using redis = await startRedis({ config: { appendonly: 'no' } })
+    await using proxy = await startTcpProxy({ host: '127.0.0.1', port: redis.port })
+    const node = await startNode(proxy)
+    const other = await startNode(redis)
+    await node.append('a')
+    const offset = node.log.offsetOf(node.log.head())
+    proxy.hold()
+    for (const id of ['late', 'b', 'c']) await other.append(id)
+    const [[id]] = (await redis.command('XREVRANGE', '{test}:log', '+', '-', 'COUNT', '2')) as [[string]]
+    await other.append('d')
+    await redis.command('XDEL', '{test}:log', id)
+    proxy.restore()
+    await until(() => node.told === 1)
+    expect(node.log.read(node.log.positionOf(offset) ?? -1, ['room:r'], 10)).toEqual({ gap: true })
+    await node.appendAtLast(eventTo('r', { id: 'e' }))
+    await untilSeen(node, 'e')
+    expect([node.told, other.told]).toEqual([1, 0])
   })
 })

@@ -42,6 +42,43 @@ test('a node that is cut off from Redis sends nobody back behind what another no
   expect(session.received.map(({ event }) => event)).toEqual(['before', 'meanwhile', 'during', 'after'])
 })
 
+test('what was trimmed while a node got nothing is a gap for its sessions, and for those who come to it', { timeout: 60_000 }, async () => {
+  // Each entry a node of its own, so that all that may go goes.
+  await using own = await startRedis({ config: { appendonly: 'no', 'stream-node-max-entries': '1' } })
+  await using way = await startTcpProxy({ host: '127.0.0.1', port: own.port })
+  await using ahead = await startTestBridge({ REDIS_URL: own.url, RETENTION_EVENTS: '5' })
+  await using behind = await startTestBridge({ REDIS_URL: `redis://127.0.0.1:${way.port}` })
+  const token = login('7')
+  await using staying = connectSession(behind.publicUrl, { token })
+  await using away = connectSession(ahead.publicUrl, { token })
+  for (const session of [staying, away]) await session.notice('sidecast:ready')
+  const publish = (data: unknown) => ahead.publish({ event: 'numbered', data, to: { users: ['7'] } })
+  await publish('before')
+  for (const session of [staying, away]) await session.event(1)
+  // It stays away until there is something for it to come back to.
+  away.socket.io.reconnection(false)
+  away.cut()
+  await away.closed()
+
+  way.hold()
+  // The answer to what it asks now: no more comes until it has it.
+  await publish('late')
+  const events = Array.from({ length: 200 }, () => ({ event: 'missed', to: { users: ['7'] } }))
+  expect(await ahead.call('POST', '/v1/events/batch', { events })).toMatchObject({ status: 202 })
+  while (Number(await own.command('XLEN', '{sidecast}:log')) > 1);
+  await publish('behind')
+  way.restore()
+  expect(await staying.notice('sidecast:ready', 2)).toMatchObject({ data: { recovered: false, reason: 'gap' } })
+  Object.assign(away.socket.io, { uri: behind.publicUrl })
+  away.socket.connect()
+  expect(await away.notice('sidecast:ready', 2)).toMatchObject({ data: { recovered: false, reason: 'gap' } })
+  await publish('after')
+  for (const { until, received } of [staying, away]) {
+    await until(() => received.some(({ data }) => data === 'after'))
+    expect(received.map(({ data }) => data).filter((data) => data !== 'late')).toEqual(['before', 'after'])
+  }
+})
+
 test('while Redis is away clients stay connected, come back and are new, and all get what comes afterwards, in order', {
   timeout: 60_000,
 }, async () => {

@@ -13,6 +13,8 @@ export interface TcpProxy {
   cut(picked?: () => boolean): number
   /** Takes connections and bytes and passes on nothing, on open connections too, until `restore`. */
   blackHole(): void
+  /** Keeps what the target answers, on open connections too, until `restore` passes it on: late, and nothing is lost. */
+  hold(): void
   /** Resets every connection and every attempt, until `restore`. */
   refuse(): void
   /** Passes all on again; what a black hole has swallowed is lost, so the connections that it held are reset. */
@@ -24,7 +26,8 @@ export interface TcpProxy {
 /** `port` 0 for any free one. */
 export async function startTcpProxy(target: { readonly host: string; readonly port: number }, port = 0): Promise<TcpProxy> {
   const pairs = new Set<readonly [Socket, Socket]>()
-  let mode: 'pass' | 'swallow' | 'refuse' = 'pass'
+  let mode: 'pass' | 'hold' | 'swallow' | 'refuse' = 'pass'
+  const held: (() => void)[] = []
   let accepted = 0
   const cut = (picked = () => true): number => {
     const chosen = [...pairs].filter(picked)
@@ -44,19 +47,24 @@ export async function startTcpProxy(target: { readonly host: string; readonly po
     pairs.add(pair)
     for (const [from, to] of [pair, [far, near] as const]) {
       from.on('data', (chunk) => {
-        if (mode !== 'pass') return
+        if (mode === 'hold' && from === far) {
+          held.push(() => to.write(chunk))
+          return
+        }
+        if (mode !== 'pass' && mode !== 'hold') return
         if (to.write(chunk)) return
         from.pause()
         to.once('drain', () => from.resume())
       })
       from.on('end', () => {
         if (mode === 'pass') to.end()
+        else if (mode === 'hold') held.push(() => to.end())
       })
       from.on('error', () => undefined)
       from.on('close', (failed) => {
         if (to.closed) pairs.delete(pair)
         // The other side learns nothing from a black hole.
-        else if (mode === 'pass' && !failed) to.destroySoon()
+        else if ((mode === 'pass' || mode === 'hold') && !failed) to.destroySoon()
         else if (mode !== 'swallow') to.resetAndDestroy()
       })
     }
@@ -82,6 +90,9 @@ export async function startTcpProxy(target: { readonly host: string; readonly po
     blackHole() {
       mode = 'swallow'
     },
+    hold() {
+      mode = 'hold'
+    },
     refuse() {
       mode = 'refuse'
       cut()
@@ -89,6 +100,7 @@ export async function startTcpProxy(target: { readonly host: string; readonly po
     restore() {
       if (mode === 'swallow') cut()
       mode = 'pass'
+      for (const pass of held.splice(0)) pass()
     },
     close,
     [Symbol.asyncDispose]: close,

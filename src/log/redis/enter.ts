@@ -97,9 +97,3 @@ export async function firstOf({ commands }: Link, keys: LogKeys, meta: Meta): Pr
   const [oldest] = toList(await commands.call(['XRANGE', keys.log, '-', '+', 'COUNT', '1']))
   return oldest === undefined ? meta.last + 1 : toPosition(toText(toList(oldest)[0]))
 }
-
-/** A node that is far behind may find that what it wanted to read next is gone already. @throws Error when it is so */
-export async function checkOverrun(link: Link, keys: LogKeys, head: number): Promise<void> {
-  const meta = await readMeta(link.commands, keys)
-  if (meta === undefined || (await firstOf(link, keys, meta)) > head + 1) throw new Error('the log was trimmed faster than this node has read it')
-}

@@ -1,5 +1,6 @@
 import { BridgeError } from '../../errors.ts'
 import { reasonOf } from '../log-condition.ts'
+import { Overrun } from './overrun.ts'
 
 /** What Redis answered instead of doing what it was asked. Nothing was done, and the connection is as good as before. */
 export class Refused extends Error {
@@ -55,6 +56,7 @@ const certificate = /^(DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNA
 /** What failed, for operators, with what cures it. `lasting`: trying again does not help. */
 export function explain(error: unknown, where: string): { readonly reason: string; readonly lasting: boolean } {
   if (error instanceof BridgeError) return { reason: error.message, lasting: error.code === 'log_foreign' || error.code === 'log_read_only' }
+  if (error instanceof Overrun) return { reason: error.message, lasting: false }
   const message = reasonOf(error)
   if (error instanceof Refused) {
     const cure = cures.find(({ pattern }) => pattern.test(message))

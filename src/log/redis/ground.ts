@@ -50,7 +50,8 @@ export async function firstGround(options: RedisLogOptions, keys: LogKeys): Prom
 
 export interface NextGround {
   readonly link: Link
-  readonly old: Ground & { readonly runs: Runs; readonly known: number }
+  /** `overrun`: what follows its window is gone. */
+  readonly old: Ground & { readonly runs: Runs; readonly overrun: boolean }
   /** What is lost is put back through it. */
   readonly appender: Appender
 }
@@ -58,10 +59,10 @@ export interface NextGround {
 /** Where this node was, with the same window; or what there is now, with another one. @throws as `enter`, and why the link is over */
 export async function nextGround({ link, old, appender }: NextGround, options: RedisLogOptions, keys: LogKeys): Promise<Ground> {
   const { epoch, secret } = old.meta
-  const standing = { epoch, secret, runs: old.runs, known: old.known }
+  const standing = { epoch, secret, runs: old.runs, known: old.window.state.head }
   const meta = await enter(link, standing, enterOptions(options, keys))
   // What stands before `first` and after our place is gone, and was not seen here.
-  if (meta.epoch === epoch && (await firstOf(link, keys, meta)) <= old.window.state.head + 1) return { meta, window: old.window }
+  if (meta.epoch === epoch && !old.overrun && (await firstOf(link, keys, meta)) <= old.window.state.head + 1) return { meta, window: old.window }
   const window = await loadWindow(link, meta, { ...options, keys, onDamaged: options.onFailure })
   try {
     if (meta.epoch !== epoch) await restoreRights(window, { link, meta, old: old.window, appender }, options, keys)
@@ -83,11 +84,11 @@ interface Restoring {
 async function restoreRights(window: Window, { link, meta, old, appender }: Restoring, options: RedisLogOptions, keys: LogKeys): Promise<void> {
   const footing = { link, epoch: meta.epoch, server: meta.server, known: () => window.state.head }
   const restored = await appender.restore(footing, lostRights(old, window, options.now()))
-  let cursor = cursorAt(window.state.head, link.server.now)
+  let cursor = cursorAt(window, link.server.now)
   while (window.state.head < restored) {
     const batch = await readBatch(link.follower, keys, cursor, blockMs, options.onFailure)
     await window.fill(batch.entries)
-    if (batch.foreign !== undefined) throw batch.foreign
+    if (batch.obstacle !== undefined) throw batch.obstacle
     cursor = batch.cursor
   }
 }

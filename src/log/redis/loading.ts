@@ -7,9 +7,10 @@ import { toRows } from './following.ts'
 import type { LogKeys } from './keys.ts'
 import type { Link } from './link.ts'
 import { type Meta, readMeta } from './meta.ts'
+import { Overrun } from './overrun.ts'
 import { toStreamId } from './place.ts'
 import { Window } from './window.ts'
-import { decodeRevocationRow, decodeRow, fromStream } from './wire.ts'
+import { decodeRevocationRow, decodeRow, type Followed, fromStream } from './wire.ts'
 
 const chunk = '1000'
 // Each may be a pack.
@@ -40,10 +41,10 @@ export async function loadWindow(link: Link, meta: Meta, options: LoadOptions): 
       await window.fillMemberships(memberships)
     })
     await scan(link.commands, keys.revocations, (rows) => window.fillRevocations(rows.flatMap(([, row]) => toRevocation(row, onDamaged))))
-    await fillEntries(link.commands, window, meta, first, options)
+    const wholeFrom = await fillEntries(link.commands, window, meta, first, options)
     // What was removed in Redis while it was read may not stand here half.
     const now = await readMeta(link.commands, keys)
-    await window.sweep(options.now(), onDamaged, now === undefined ? 0 : await firstOf(link, keys, now))
+    await window.sweep(options.now(), onDamaged, Math.max(wholeFrom, now === undefined ? 0 : await firstOf(link, keys, now)))
     return window
   } catch (error) {
     await window.close()
@@ -51,18 +52,34 @@ export async function loadWindow(link: Link, meta: Meta, options: LoadOptions): 
   }
 }
 
-async function fillEntries(connection: Connection, window: Window, meta: Meta, first: number, { keys, onDamaged }: LoadOptions): Promise<void> {
+/** Resolves with the position from which on nothing was missing. @throws Overrun */
+async function fillEntries(connection: Connection, window: Window, meta: Meta, first: number, { keys, onDamaged }: LoadOptions): Promise<number> {
   let start = toStreamId(first)
+  let wholeFrom = first
+  let lasting = first - 1
   for (;;) {
     const rows = toRows(await connection.call(['XRANGE', keys.log, start, '+', 'COUNT', entriesChunk]))
-    // The first of them may share its pack with some that are not kept any more.
-    const entries = rows.flatMap(({ id, fields }) => fromStream(id, fields, onDamaged)).filter(({ stored }) => stored.position >= first)
-    await window.fill(entries, meta.last)
+    const entries: Followed[] = []
+    for (const { id, fields } of rows) {
+      const row = fromStream(id, fields, onDamaged)
+      if (row === undefined) continue
+      if (row.after > lasting) {
+        // What it said about memberships and revocations is known only as far as these were read after it.
+        if (row.after > meta.last) throw new Overrun()
+        wholeFrom = row.after + 1
+      }
+      lasting = row.position
+      // The first of them may share its pack with some that are not kept any more.
+      entries.push(...row.entries.filter(({ stored }) => stored.position >= first))
+    }
+    await window.fill(entries, { statesAfter: meta.last })
     const last = rows.at(-1)
     if (last === undefined || rows.length < Number(entriesChunk)) break
     start = `(${last.id}`
   }
-  await window.moveHead(meta.last)
+  if (meta.lasting > lasting) wholeFrom = meta.lasting + 1
+  await window.moveHead(meta.last, Math.max(meta.lasting, lasting))
+  return wholeFrom
 }
 
 async function scan(connection: Connection, key: string, take: (rows: readonly (readonly [Buffer, Buffer])[]) => Promise<void>): Promise<void> {

@@ -14,6 +14,8 @@ export interface Meta {
   readonly server: string
   /** The newest position. */
   readonly last: number
+  /** The newest position in the stream of what is kept: of an entry that is not volatile. */
+  readonly lasting: number
   /** Where the epoch began: whoever knows later positions of an earlier one has seen entries of which nobody was told that they are lost. */
   readonly start: number
   /** Everything from here on is kept. Absent: Redis was too full to write it down. */
@@ -29,13 +31,13 @@ export async function readMeta(connection: Connection, keys: LogKeys): Promise<M
   const number = (name: string): number => Number(row.get(name) ?? Number.NaN)
   const [epoch, secret, server] = [row.get('epoch'), row.get('secret'), row.get('server')]
   const runs = (row.get('runs') ?? '').split(',').map((run) => ({ id: run.split(':')[0] ?? '', from: Number(run.split(':')[1]) }))
-  const whole = [number('last'), number('start'), number('at'), ...runs.map(({ from }) => from)].every(Number.isSafeInteger)
-  if (row.get('format') !== '2' || epoch === undefined || secret === undefined || server === undefined || !whole) {
+  const whole = [number('last'), number('lasting'), number('start'), number('at'), ...runs.map(({ from }) => from)].every(Number.isSafeInteger)
+  if (row.get('format') !== '3' || epoch === undefined || secret === undefined || server === undefined || !whole) {
     const cure = 'start the version of Sidecast that wrote it, or choose another SIDECAST_REDIS_PREFIX'
     throw new BridgeError('log_foreign', `the key ${keys.meta} in Redis is not that of a log of this version: ${cure}`)
   }
   const first = row.has('first') ? number('first') : undefined
-  return { epoch, secret, runs, server, last: number('last'), start: number('start'), first, at: number('at') }
+  return { epoch, secret, runs, server, last: number('last'), lasting: number('lasting'), start: number('start'), first, at: number('at') }
 }
 
 export function formatRuns(runs: readonly SharedRun[]): string {

@@ -9,7 +9,6 @@ import type { Runs } from '../runs.ts'
 import type { LogShare } from '../shared.ts'
 import { Appender } from './appender.ts'
 import { Canaries } from './canaries.ts'
-import { checkOverrun } from './enter.ts'
 import { explain } from './failure.ts'
 import { type Batch, type Cursor, cursorAt, readBatch } from './following.ts'
 import { blockMs, firstGround, type Ground, maxDelayMs, minDelayMs, nextGround } from './ground.ts'
@@ -19,6 +18,7 @@ import type { Link } from './link.ts'
 import { openLink, remember } from './log-link.ts'
 import { type Meta, runsOf } from './meta.ts'
 import { type RedisLogOptions, whereIs } from './options.ts'
+import { Overrun } from './overrun.ts'
 import { Trimming } from './trimming.ts'
 import type { Window } from './window.ts'
 import { ownWindows } from './window-folder.ts'
@@ -45,7 +45,8 @@ export class RedisLog implements EventLog {
   #window: Window
   #meta: Meta
   #runs: Runs
-  #known: number
+  /** What follows the window is gone: it is to be made anew. */
+  #overrun = false
   #link: Link | undefined
   /** Until it is in use. */
   #entering: Link | undefined
@@ -77,7 +78,6 @@ export class RedisLog implements EventLog {
     this.#window = window
     this.#meta = meta
     this.#runs = runsOf(meta)
-    this.#known = window.state.head
     const { dedupeWindowMs, waitReplicas, clock } = options
     this.#appender = new Appender({ keys, writer: this.#writer, dedupeWindowMs, waitReplicas, clock, patienceMs })
     this.#appender.followed(window.state.head)
@@ -218,6 +218,7 @@ export class RedisLog implements EventLog {
         if (isNew) await this.#enter(link)
         await this.#follow(link, () => (delay = minDelayMs))
       } catch (error) {
+        if (error instanceof Overrun) this.#overrun = true
         link?.end(error instanceof Error ? error : toBridgeError(error))
         this.#leave(link?.failure ?? error)
       }
@@ -239,13 +240,13 @@ export class RedisLog implements EventLog {
 
   /** Goes on where this node was, or begins anew with what there is. */
   async #enter(link: Link): Promise<void> {
-    const old = { meta: this.#meta, runs: this.#runs, window: this.#window, known: this.#known }
+    const old = { meta: this.#meta, runs: this.#runs, window: this.#window, overrun: this.#overrun }
     const { meta, window } = await nextGround({ link, old, appender: this.#appender }, this.#options, this.#keys)
     this.#meta = meta
     this.#runs = runsOf(meta)
     if (window === old.window) return
     this.#window = window
-    this.#known = window.state.head
+    this.#overrun = false
     this.#handover.lost()
     this.#appender.followed(window.state.head)
     this.#report(new BridgeError('log_unavailable', lostMessage))
@@ -256,12 +257,12 @@ export class RedisLog implements EventLog {
   /** Takes in what comes, until the link ends. `onBegun`: all that is there at first could be read. */
   async #follow(link: Link, onBegun: () => void): Promise<never> {
     // Before anything is accepted: what this version cannot read stands in front of it.
-    const first = await this.#read(link, cursorAt(this.head(), link.server.now), 0)
-    await this.#take(link, first)
+    const first = await this.#read(link, cursorAt(this.#window, link.server.now), 0)
+    await this.#take(first)
     onBegun()
     this.#entering = undefined
     this.#link = link
-    const footing = { link, epoch: this.epoch, server: this.#meta.server, known: () => this.#known }
+    const footing = { link, epoch: this.epoch, server: this.#meta.server, known: () => this.head() }
     this.#appender.open(footing)
     this.#canaries.start(footing)
     this.#begun.resolve()
@@ -272,7 +273,7 @@ export class RedisLog implements EventLog {
         next = this.#read(link, batch.cursor)
         // It is looked at when what came before it is taken in.
         next.catch(() => undefined)
-        await this.#take(link, batch)
+        await this.#take(batch)
       }
     } finally {
       this.#canaries.stop()
@@ -283,18 +284,18 @@ export class RedisLog implements EventLog {
     return readBatch(link.follower, this.#keys, cursor, waitMs, (error) => this.#report(error))
   }
 
-  async #take(link: Link, batch: Batch): Promise<void> {
+  async #take(batch: Batch): Promise<void> {
     if (batch.epoch !== undefined && batch.epoch !== this.epoch) throw new Error('another node has begun a new epoch')
-    if (batch.full) await checkOverrun(link, this.#keys, this.head())
-    if (batch.entries.length > 0) {
-      const filled = await this.#window.fill(batch.entries)
-      this.#known = Math.max(this.#known, this.head())
+    // A pack of which a full disk had let in a part is read again as a whole.
+    const entries = batch.entries.filter(({ stored }) => stored.position > this.head())
+    const onFilled = (filled: readonly Stored[]): void => {
       this.#handover.entries(filled)
       this.#appender.followed(this.head())
-      if (this.#window.surplus) this.#trimming.soon()
     }
-    if (batch.foreign !== undefined) throw batch.foreign
+    await this.#window.fill(entries, { onFilled })
+    if (entries.length > 0 && this.#window.surplus) this.#trimming.soon()
+    if (batch.obstacle !== undefined) throw batch.obstacle
     // What is in front of a canary may not be here yet when there was too much for one reading.
-    this.#canaries.cameBack(batch.canaries, !batch.full)
+    this.#canaries.cameBack(batch.canaries, batch.whole)
   }
 }

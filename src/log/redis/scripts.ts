@@ -19,14 +19,14 @@ local function now()
 end
 `
 
-// Whoever writes has verified this epoch on this server, and nothing that it knows of may be missing.
+// Whoever writes has verified this epoch on this server, and nothing that it knows of may be missing. Else nothing, and the newest positions, see \`Meta\`.
 const refusal = `
 local function refusal(meta, log, epoch, server, known)
-  local found = redis.call('HMGET', meta, 'epoch', 'server', 'last')
+  local found = redis.call('HMGET', meta, 'epoch', 'server', 'last', 'lasting')
   if found[1] ~= epoch then return 'epoch' end
   if found[2] ~= server then return 'server' end
   if tonumber(found[3]) < tonumber(known) or redis.call('EXISTS', log) == 0 then return 'lost' end
-  return nil, tonumber(found[3])
+  return nil, tonumber(found[3]), tonumber(found[4])
 end
 `
 
@@ -62,7 +62,7 @@ if before then
   end
   if tonumber(number) > tonumber(ARGV[4]) then return { 'stale' } end
 end
-local refused, last = refusal(KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3])
+local refused, last, lasting = refusal(KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3])
 if refused then return { refused } end
 local ids = {}
 if #KEYS > 7 then ids = redis.call('MGET', unpack(KEYS, 8)) end
@@ -71,12 +71,16 @@ local window = tonumber(ARGV[6])
 local out = {}
 local stored = false
 local mixed = ARGV[8] ~= ''
--- Who waits for two streams is given what comes into the first of them: each entry says that there may be more in the other.
+-- Each says what lasts and stands in front of it: whoever has not read that has missed it. Who waits for two streams is given what comes into the first of them: so
+-- each also says that there may be more in the other.
 local function add(...)
-  if not mixed then return redis.call('XADD', ...) end
   local args = { ... }
-  args[#args + 1] = 'm'
-  args[#args + 1] = '1'
+  args[#args + 1] = 'a'
+  args[#args + 1] = format(lasting)
+  if mixed then
+    args[#args + 1] = 'm'
+    args[#args + 1] = '1'
+  end
   return redis.call('XADD', unpack(args))
 end
 -- Takes the id for this position, or answers what became of it.
@@ -127,6 +131,7 @@ local function addPack(body, count, named, at)
     last = first + count - missing - 1
     stored = true
     add(KEYS[2], toId(last), 'p', body)
+    lasting = last
   end
   return at
 end
@@ -151,6 +156,7 @@ local function addOne(kind, older, body, a, b)
   if kind == 'v' then add(KEYS[3], 'MAXLEN', '~', 10000, id, 'e', body)
   elseif kind == 'm' and row then add(KEYS[2], id, 'e', body, 'w', row)
   else add(KEYS[2], id, 'e', body) end
+  if kind ~= 'v' then lasting = position end
   if kind == 'm' then
     redis.call('HSET', KEYS[4], a, format(position) .. ':' .. b)
     if string.sub(a, 1, 8) == 'session:' then redis.call('ZADD', KEYS[5], 0, a) end
@@ -171,7 +177,7 @@ while at <= #ARGV do
   if kind == 'g' then at = addPack(body, tonumber(a), tonumber(b), at)
   else addOne(string.lower(kind), older, body, a, b) end
 end
-if stored then redis.call('HSET', KEYS[1], 'last', format(last)) end
+if stored then redis.call('HSET', KEYS[1], 'last', format(last), 'lasting', format(lasting)) end
 local result = table.concat(out, ' ')
 redis.call('SET', KEYS[7], ARGV[4] .. ' ' .. result, 'PX', ARGV[7])
 return { 'ok', result }
@@ -182,10 +188,10 @@ return { 'ok', result }
  * Answers ok and the first kept position, when it is known.
  */
 export const canaryScript = script(`${clock}${refusal}
-local refused = refusal(KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3])
+local refused, _, lasting = refusal(KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3])
 if refused then return { refused } end
 local time = now()
-redis.call('XADD', KEYS[3], 'MAXLEN', '~', 100, '*', 'token', ARGV[5])
+redis.call('XADD', KEYS[3], 'MAXLEN', '~', 100, '*', 'token', ARGV[5], 'a', format(lasting))
 redis.call('HSET', KEYS[1], 'at', format(time))
 redis.call('HSET', KEYS[4], ARGV[4], format(time))
 local writers = redis.call('HGETALL', KEYS[4])
@@ -223,17 +229,18 @@ return { 'ok' }
  * ARGV: the epoch that it ends ('' for none), the new one, secret, id of a run, server, known position, clock or ''. Answers ok or raced.
  */
 export const renewScript = script(`${clock}
-local found = redis.call('HMGET', KEYS[1], 'epoch', 'last', 'first')
+local found = redis.call('HMGET', KEYS[1], 'epoch', 'last', 'first', 'lasting')
 if (found[1] or '') ~= ARGV[1] then return { 'raced' } end
 local time = now()
 local place = firstAt(ARGV[7] == '' and time or tonumber(ARGV[7]))
 local last = math.max(tonumber(found[2] or '0'), tonumber(ARGV[6]))
 local newest = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]
 if newest then last = math.max(last, toPosition(newest[1])) end
+local lasting = tonumber(found[4] or '') or newest and toPosition(newest[1]) or last
 -- A log that is new begins at 0. In one that is not, what comes after is told from all that was lost.
 if last > 0 or ARGV[1] ~= '' then last = math.max(last, place) end
-redis.call('HSET', KEYS[1], 'format', '2', 'epoch', ARGV[2], 'secret', ARGV[3], 'runs', ARGV[4] .. ':0', 'server', ARGV[5], 'last', format(last),
-  'start', format(math.max(last, place)), 'at', format(time))
+redis.call('HSET', KEYS[1], 'format', '3', 'epoch', ARGV[2], 'secret', ARGV[3], 'runs', ARGV[4] .. ':0', 'server', ARGV[5], 'last', format(last),
+  'lasting', format(lasting), 'start', format(math.max(last, place)), 'at', format(time))
 if redis.call('EXISTS', KEYS[2]) == 0 then
   redis.call('XADD', KEYS[2], last > 0 and toId(last) or '0-1', 'e', '')
   redis.call('XTRIM', KEYS[2], 'MAXLEN', 0)

@@ -27,6 +27,13 @@ const minSweep = 128
 // Entries of one transaction.
 const maxFill = 1024
 
+export interface FillOptions {
+  /** Told what the window shows from this turn on, as it came to be: several times, when there is much. */
+  readonly onFilled?: (filled: readonly Stored[]) => void
+  /** What memberships and revocations were told by entries up to there is known already. */
+  readonly statesAfter?: number
+}
+
 /**
  * What is kept of the stream, on this machine, so that it is read in the turn in which it is asked for. Nothing here is worth keeping: it is made anew at
  * each start, and nobody finds its file.
@@ -38,6 +45,7 @@ export class Window {
   readonly #folder: string
   readonly #file: string
   #state: State
+  #lasting: number
   /** One write at a time. */
   #writing: Promise<unknown> = Promise.resolve()
 
@@ -70,11 +78,17 @@ export class Window {
     this.#folder = folder
     this.#file = file
     this.#state = state
+    this.#lasting = state.head
     this.#options = options
   }
 
   get state(): State {
     return this.#state
+  }
+
+  /** Up to where what is not volatile is here, as far as it is kept. */
+  get lasting(): number {
+    return this.#lasting
   }
 
   get file(): string {
@@ -98,11 +112,12 @@ export class Window {
     })
   }
 
-  /** `statesAfter`: what memberships and revocations were told by entries up to there is known already. When it resolves, with the entries as they came to be, the window shows them. */
-  async fill(entries: readonly Followed[], statesAfter = 0): Promise<readonly Stored[]> {
-    const all: Stored[] = []
-    for (let from = 0; from < entries.length; from += maxFill) all.push(...(await this.#fillSome(entries.slice(from, from + maxFill), statesAfter)))
-    return all
+  /** Resolves when the window shows all of them. */
+  async fill(entries: readonly Followed[], { onFilled, statesAfter = 0 }: FillOptions = {}): Promise<void> {
+    for (let from = 0; from < entries.length; from += maxFill) {
+      const filled = await this.#fillSome(entries.slice(from, from + maxFill), statesAfter)
+      onFilled?.(filled)
+    }
   }
 
   async #fillSome(entries: readonly Followed[], statesAfter: number): Promise<readonly Stored[]> {
@@ -111,12 +126,14 @@ export class Window {
       await this.#reserve.ensure(this.#store.usedBytes(), bytes)
       const { state, filled } = await this.#store.write(() => writeEntries(this.#store.tables, this.#state, entries, statesAfter))
       this.#state = state
+      this.#lasting = filled.findLast(({ entry }) => !(entry.kind === 'event' && entry.volatile))?.position ?? this.#lasting
       return filled
     })
   }
 
   /** Nothing stands between the newest entry and this position. */
-  async moveHead(position: number): Promise<void> {
+  async moveHead(position: number, lasting: number): Promise<void> {
+    this.#lasting = Math.max(this.#lasting, lasting)
     if (position <= this.#state.head) return
     const state = { ...this.#state, head: position }
     await this.#write(reserveBytes, () => this.#store.tables.meta.put(stateKey, encodeState(state)))

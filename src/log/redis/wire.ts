@@ -53,36 +53,56 @@ export function toFrame(entry: Entry, olderThan?: number): Frame {
   }
 }
 
+/** What one entry of a stream holds. */
+export interface Row {
+  /** Of the last of them. */
+  readonly position: number
+  /** In order; none when it cannot be read. */
+  readonly entries: readonly Followed[]
+  /** The newest entry that lasts, not a volatile one, and stands in front of it: see `Meta`. */
+  readonly after: number
+}
+
 /**
- * What one entry of a stream holds. The name of its first field says how it is to be read: `e` an entry, `p` a pack of events. A later version that writes what must
+ * Undefined: something else has written it. The name of its first field says how it is to be read: `e` an entry, `p` a pack of events. A later version that writes what must
  * not be passed over gives it another letter; what it only adds to a body is passed over. `onDamaged`: for what cannot be read; it is passed over too.
  * @throws BridgeError log_foreign: a later version has written it
  */
-export function fromStream(id: string, fields: readonly Buffer[], onDamaged: (error: unknown) => void): readonly Followed[] {
-  const [label = nothing, body = nothing, name, row] = fields
-  const last = toPosition(id)
-  try {
-    switch (label.toString()) {
-      case 'e': {
-        const was = name?.toString() === 'w' && row !== undefined ? decodeRow(row.toString()) : undefined
-        return toFollowed(last, body, onDamaged, was)
-      }
-      case 'p': {
-        const bodies = unpack(body)
-        return bodies.flatMap((event, index) => toFollowed(last - bodies.length + 1 + index, event, onDamaged))
-      }
-    }
-  } catch (error) {
-    onDamaged(new BridgeError('log_damaged', 'a pack of events cannot be read: something else has written to the log', { cause: error }))
-    return []
+export function fromStream(id: string, fields: readonly Buffer[], onDamaged: (error: unknown) => void): Row | undefined {
+  const label = fields[0]?.toString() ?? ''
+  const position = toPosition(id)
+  const after = Number(fieldOf(fields, 'a') ?? Number.NaN)
+  if ((label === 'e' || label === 'p') && Number.isSafeInteger(after)) {
+    return { position, after, entries: label === 'e' ? toEntry(position, fields, onDamaged) : toPack(position, fields, onDamaged) }
   }
-  if (/^[a-z]$/.test(label.toString())) throw new BridgeError('log_foreign', laterVersion)
+  if (/^[a-df-oq-z]$/.test(label)) throw new BridgeError('log_foreign', laterVersion)
   onDamaged(new BridgeError('log_damaged', 'something else has written to the log'))
-  return []
+  return undefined
 }
 
 const nothing = Buffer.alloc(0)
 const laterVersion = 'a later version of Sidecast has written to the log in Redis: update this node'
+
+/** One of those behind the first. */
+export function fieldOf(fields: readonly Buffer[], name: string): string | undefined {
+  for (let at = 2; at < fields.length; at += 2) if (fields[at]?.toString() === name) return fields[at + 1]?.toString()
+  return undefined
+}
+
+function toEntry(position: number, fields: readonly Buffer[], onDamaged: (error: unknown) => void): readonly Followed[] {
+  const was = fieldOf(fields, 'w')
+  return toFollowed(position, fields[1] ?? nothing, onDamaged, was === undefined ? undefined : decodeRow(was))
+}
+
+function toPack(last: number, fields: readonly Buffer[], onDamaged: (error: unknown) => void): readonly Followed[] {
+  try {
+    const bodies = unpack(fields[1] ?? nothing)
+    return bodies.flatMap((event, index) => toFollowed(last - bodies.length + 1 + index, event, onDamaged))
+  } catch (error) {
+    onDamaged(new BridgeError('log_damaged', 'a pack of events cannot be read: something else has written to the log', { cause: error }))
+    return []
+  }
+}
 
 function toFollowed(position: number, body: Buffer, onDamaged: (error: unknown) => void, was?: Membership): readonly Followed[] {
   try {
