@@ -93,6 +93,7 @@ export class RedisLog implements EventLog {
       keys,
       everyMs: options.sweepMs ?? 1000,
       now: options.now,
+      clock,
       standing: () => ({ window: this.#window, epoch: this.epoch, link: this.#link }),
       onFailure: (error) => this.#report(error),
     })

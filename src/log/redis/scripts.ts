@@ -202,7 +202,7 @@ return { 'ok', redis.call('HGET', KEYS[1], 'first') or '' }
 `)
 
 /**
- * Everything before a position may go. KEYS: meta, log, volatile. ARGV: epoch, position, how long volatile events are kept in ms.
+ * Everything before a position may go. KEYS: meta, log, volatile. ARGV: epoch, position, how long volatile events are kept in ms, clock or ''.
  * Also when Redis is full, which is when it matters: then what is kept is found out by who asks, as there is no room to write it down.
  */
 export const trimScript = script(`${clock}
@@ -220,7 +220,7 @@ if wanted > first then
   if type(failed) == 'table' and failed.err then redis.call('HDEL', KEYS[1], 'first') end
   redis.call('XTRIM', KEYS[2], 'MINID', '~', toId(wanted))
 end
-redis.call('XTRIM', KEYS[3], 'MINID', '~', format(now() - tonumber(ARGV[3])))
+redis.call('XTRIM', KEYS[3], 'MINID', '~', format((ARGV[4] == '' and now() or tonumber(ARGV[4])) - tonumber(ARGV[3])))
 return { 'ok' }
 `)
 

@@ -10,6 +10,8 @@ export interface TrimmingOptions {
   readonly everyMs: number
   /** Milliseconds since 1970. */
   readonly now: () => number
+  /** In place of the clock of Redis. */
+  readonly clock?: (() => number) | undefined
   /** As they are at the moment; a link only while there is one. */
   readonly standing: () => { readonly window: Window; readonly epoch: string; readonly link: Link | undefined }
   readonly onFailure: (error: unknown) => void
@@ -44,12 +46,13 @@ export class Trimming {
 
   /** Never rejects. */
   async #trim(): Promise<void> {
-    const { keys, standing, now, onFailure } = this.#options
+    const { keys, standing, now, clock, onFailure } = this.#options
     try {
       const { window, epoch, link } = standing()
       const first = await window.sweep(now(), onFailure)
       if (link === undefined || window !== standing().window) return
-      await link.commands.run(trimScript, [keys.meta, keys.log, keys.volatile], [epoch, String(first), String(volatileKeepMs)])
+      const args = [epoch, String(first), String(volatileKeepMs), String(clock?.() ?? '')]
+      await link.commands.run(trimScript, [keys.meta, keys.log, keys.volatile], args)
     } catch (error) {
       // The next round tries again; what ails the link is told by those who need it.
       if (standing().link !== undefined) onFailure(error)
