@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer'
 import { parseJson } from '../core/json.ts'
-import { BridgeError } from '../errors.ts'
+import { BridgeError, toBridgeError } from '../errors.ts'
 import { fromAmqp10 } from './amqp10-body.ts'
 import { amqp10Type } from './type-name.ts'
 
@@ -38,14 +38,14 @@ export function parseBytes(bytes: Buffer): unknown {
   return value
 }
 
-/** The message of the parser quotes the body, and this text goes into logs: only the place is kept. */
 function parseText(text: string): unknown {
   try {
     return parseJson(text)
-  } catch (cause) {
-    const position = cause instanceof Error ? /at position (\d+)/.exec(cause.message)?.[1] : undefined
-    const place = position === undefined ? '' : ` at character ${position}`
-    throw new BridgeError('invalid_json', `the body is not JSON${place}; plain text has to be a JSON string, in quotation marks`)
+  } catch (error) {
+    throw new BridgeError(
+      'invalid_json',
+      `the body is not JSON: ${toBridgeError(error).message}; plain text has to be a JSON string, in quotation marks`,
+    )
   }
 }
 

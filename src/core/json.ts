@@ -1,4 +1,5 @@
 import { BridgeError, type FieldError } from '../errors.ts'
+import { describeMistake } from './json-mistake.ts'
 
 /** The deepest nesting of objects and arrays that is taken in. */
 const maxDepth = 64
@@ -47,13 +48,14 @@ function keepDigits(this: unknown, _key: string, value: unknown, context: { read
 
 /**
  * JSON from outside. Numbers that JavaScript would round keep their digits (see `isRawNumber`), so a Java long reaches the browser as it was sent.
- * @throws BridgeError invalid_json
+ * @throws BridgeError invalid_json, which repeats nothing of the text
  */
 export function parseJson(text: string): unknown {
   try {
     return maybeLossy(text) ? json.parse(text, keepDigits) : JSON.parse(text)
   } catch (cause) {
-    throw new BridgeError('invalid_json', cause instanceof Error ? cause.message : undefined, { cause })
+    // V8 quotes the text.
+    throw new BridgeError('invalid_json', describeMistake(text, cause), { cause })
   }
 }
 

@@ -1,8 +1,8 @@
 import { toCurl } from './curl-example.ts'
 import { methods, type OpenapiDocument, type Operation, type Parameter, type Reference, resolve, type Schema } from './openapi-document.ts'
 
-/** openapi.yaml as a page without scripts and without anything from another host. */
-export function renderApiPage(document: OpenapiDocument): string {
+/** openapi.yaml as a page without scripts and without anything from another host. `base`: where the reader has reached the bridge. */
+export function renderApiPage(document: OpenapiDocument, base: string): string {
   const operations = Object.entries(document.paths).flatMap(([path, item]) =>
     methods.flatMap((method) => {
       const operation = item[method]
@@ -11,7 +11,7 @@ export function renderApiPage(document: OpenapiDocument): string {
   )
   const sections = document.tags.map(({ name, description }) => {
     const own = operations.filter(({ operation }) => operation.tags.includes(name))
-    return `<section><h2 id="${escapeHtml(name)}">${escapeHtml(name)}</h2><p>${inline(description)}</p>${own.map((call) => renderCall(document, call)).join('')}</section>`
+    return `<section><h2 id="${escapeHtml(name)}">${escapeHtml(name)}</h2><p>${inline(description)}</p>${own.map((call) => renderCall(document, base, call)).join('')}</section>`
   })
   const contents = document.tags.map(({ name }) => `<a href="#${escapeHtml(name)}">${escapeHtml(name)}</a>`)
   const schemas = Object.entries(document.components.schemas).map(
@@ -34,7 +34,7 @@ interface Call {
   readonly parameters: readonly (Parameter | Reference)[]
 }
 
-function renderCall(document: OpenapiDocument, { method, path, operation, parameters }: Call): string {
+function renderCall(document: OpenapiDocument, base: string, { method, path, operation, parameters }: Call): string {
   const known = parameters.map((parameter) => resolve(document, parameter))
   const bodies = Object.entries(operation.requestBody?.content ?? {})
   const answers = Object.entries(operation.responses).map(([status, reference]) => {
@@ -50,7 +50,7 @@ function renderCall(document: OpenapiDocument, { method, path, operation, parame
 <p><strong>${escapeHtml(operation.summary)}.</strong> ${renderScope(operation)}</p>${paragraphs(operation.description)}
 ${renderTable(known.map((parameter) => [`<code>${escapeHtml(parameter.name)}</code> ${parameter.in}`, `${inline(parameter.description ?? '')} ${renderType(parameter.schema)}`]))}
 ${bodies.map(([type, { schema }]) => `<p>Body: <code>${escapeHtml(type)}</code> ${renderType(schema)}</p>`).join('')}
-<pre>${escapeHtml(toCurl(document, method, path, operation, known))}</pre>
+<pre>${escapeHtml(toCurl(base, method, path, operation, known))}</pre>
 ${renderTable(answers)}</article>`
 }
 

@@ -34,9 +34,8 @@ const told: ReadonlySet<ErrorCode> = new Set([
 function toDetail(error: BridgeError): string {
   if (!told.has(error.code)) return error.text
   if (error.cause === undefined) return error.message
-  // A message with a cause quotes it, and V8 quotes the body, which may hold secrets. Only the place is safe.
-  const place = error.code === 'invalid_json' ? /at position \d+(?: \(line \d+ column \d+\))?/.exec(error.message) : null
-  return place === null ? error.text : `${error.text.slice(0, -1)}: it goes wrong ${place[0]}.`
+  // A message with a cause quotes it, but for that of `parseJson`.
+  return error.code === 'invalid_json' ? `${error.text.slice(0, -1)}: ${error.message}.` : error.text
 }
 
 function toProblem(error: BridgeError): Problem {

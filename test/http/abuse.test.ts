@@ -51,6 +51,22 @@ test('a refusal says where the JSON goes wrong and does not repeat what was sent
   expect(text).not.toMatch(/hunter2|oops/)
 })
 
+test('what is no JSON is told where it stops being it', async () => {
+  await using ingress = await startIngress()
+  for (const [body, mistake] of [
+    ['{"event":', 'it ends too early, at position 9 (line 1 column 10)'],
+    ['{\n"event":"a","to":{"users":["4', 'it ends too early, at position 31 (line 2 column 30)'],
+    ['{"event":"a"}}', 'it goes wrong at position 13 (line 1 column 14)'],
+    ['{\n"event": undefined}', 'it goes wrong at position 11 (line 2 column 10)'],
+    ["{'event':1}", 'it goes wrong at position 1 (line 1 column 2)'],
+    ['["a",]', 'it goes wrong at position 5 (line 1 column 6)'],
+    [`["${'x'.repeat(20_000)}", nan]`, 'its syntax is wrong'],
+  ] as const) {
+    const { json } = await ingress.call('POST', '/v1/events', { body })
+    expect(json.detail, body).toBe(`The body is not valid JSON: ${mistake}.`)
+  }
+})
+
 test('nesting of a million levels is refused, wherever it stands', async () => {
   await using ingress = await startIngress({ maxEventBytes: 16_000_000 })
   const deep = `${'['.repeat(1e6)}${']'.repeat(1e6)}`

@@ -1,4 +1,7 @@
+import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
+import { get } from 'node:http'
+import { text } from 'node:stream/consumers'
 import supertest from 'supertest'
 import { expect, test } from 'vitest'
 import { startIngress } from './start-ingress.ts'
@@ -91,10 +94,25 @@ test('the API page needs nothing from elsewhere and no script', async () => {
   expect(response.headers.get('content-security-policy')).toMatch(/^default-src 'none'; style-src 'sha256-[\w+/]+='/)
   expect(page).not.toMatch(/<script|<link|<img|src=|@import|url\(/)
   expect(page).toContain('width=device-width')
-  for (const part of ['/v1/events/batch', 'curl -X POST http://127.0.0.1:3001/v1/events', 'Idempotency-Key', 'id="schema-EventDraft"'])
+  for (const part of ['/v1/events/batch', `curl -X POST ${ingress.url}/v1/events`, 'Idempotency-Key', 'id="schema-EventDraft"'])
     expect(page).toContain(part)
   const targets = [...page.matchAll(/href="#([^"]+)"/g)].map(([, id]) => id)
   for (const id of new Set(targets)) expect(page).toContain(`id="${id}"`)
+})
+
+test('the commands of the API page name the address that the reader has typed, if it can stand in a command', async () => {
+  await using ingress = await startIngress()
+  const commandsFor = async (host: string): Promise<string> => {
+    const [response] = await once(get(`${ingress.url}/docs`, { headers: { host } }), 'response')
+    return await text(response)
+  }
+  expect(await commandsFor('push.internal:4001')).toContain('curl -X POST http://push.internal:4001/v1/events')
+  expect(await commandsFor('[::1]:4001')).toContain('curl -X POST http://[::1]:4001/v1/events')
+  for (const host of ['a$(reboot)', 'a;reboot', 'a b']) {
+    const page = await commandsFor(host)
+    expect(page).toContain('curl -X POST http://127.0.0.1:3001/v1/events')
+    expect(page).not.toContain('reboot')
+  }
 })
 
 test('openapi.yaml is served as it is', async () => {
