@@ -15,7 +15,11 @@ export interface OpenChannel<C extends Channel> {
   readonly lost: Promise<string>
 }
 
-const heartbeatSeconds = 10
+/**
+ * Either side takes the other for gone after two to three of these without a word: so long a queue has nobody when a machine dies. RabbitMQ advises against
+ * less than 5 s.
+ */
+const heartbeatSeconds = 5
 const handshakeMs = 10_000
 const closeMs = 2000
 

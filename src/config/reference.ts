@@ -304,7 +304,7 @@ const groups = {
       .transform(by(parseBrokerUrl))
       .optional()
       .describe(
-        'The broker that the application publishes to: `amqp://user:password@host:5672/vhost`, or `amqps://` for TLS; `?heartbeat=10` in seconds. Unset: off.',
+        'The broker that the application publishes to: `amqp://user:password@host:5672/vhost`, or `amqps://` for TLS; `?heartbeat=5` in seconds: who is silent for two to three of them is gone. Unset: off.',
       ),
     AMQP_CA: text
       .transform(by((value) => parseCertificates(value.replaceAll('\\n', '\n'))))

@@ -68,6 +68,16 @@ test('a connection that is cut', slow, async () => {
   await expectMended({ settings, cause: () => proxy.refuse(), failure: 'no consumer is attached', cure: () => proxy.restore() })
 })
 
+test('the broker is to be heard of every 5 s, unless the address says otherwise', slow, async () => {
+  for (const [query, seconds] of [
+    ['', '5'],
+    ['?heartbeat=7', '7'],
+  ] as const) {
+    await using _bridge = await startConsumingBridge(broker, { AMQP_URL: `${broker.url}${query}` })
+    expect((await broker.ctl('-q', '--no-table-headers', 'list_connections', 'timeout')).split(/\s+/)).toContain(seconds)
+  }
+})
+
 test('a network that swallows everything', slow, async () => {
   await using proxy = await startTcpProxy(broker)
   const settings = { AMQP_URL: `${broker.urlFor({ port: proxy.port })}?heartbeat=1` }
