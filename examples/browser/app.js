@@ -25,6 +25,7 @@ let countdown
 let ending
 let rooms = new Set()
 let received = 0
+let cleared = false
 
 function connect() {
   socket = io(bridge, {
@@ -86,7 +87,7 @@ function connect() {
     const demonstrated = useExpired
     login = undefined
     useExpired = false
-    showRefusal('refused', 'The login was refused', { code, message })
+    showRefusal('refused', 'The login was refused', { code, message: `${message}${reasonFor(code)}` })
     if (retry && !demonstrated) setTimeout(() => socket.active || cut || socket.connect(), 2_000 + Math.random() * 3_000)
   })
 
@@ -100,16 +101,33 @@ async function currentToken() {
 }
 
 async function refresh() {
+  const place = page['session-result']
+  let fresh
   try {
-    login = await askForLogin(wanted)
-    const answer = await socket.timeout(10_000).emitWithAck('sidecast:refresh', { token: login.token })
-    if (answer.ok) showExpiry(answer.expiresAt, ', refreshed')
+    fresh = await askForLogin(wanted)
   } catch {
-    // No answer: the connection is down, and the next one has a token of its own.
+    return showResult(place, false, 'Not refreshed: the demo server did not answer. Is the quickstart still running?')
   }
+  const answer = await ask('sidecast:refresh', { token: fresh.token })
+  // Without an answer the next connection has a token of its own.
+  if (!answer.ok) return showResult(place, false, `Not refreshed: ${answer.error.message} (${answer.error.code})`)
+  login = fresh
+  showResult(place, true, '')
+  showExpiry(answer.expiresAt, ', refreshed')
 }
 
-const askForLogin = (body) => post('/login', body).then(({ body }) => body)
+/** The answer of the bridge, or one that says that there was none. */
+const ask = (request, data) =>
+  socket
+    .timeout(10_000)
+    .emitWithAck(request, data)
+    .catch(() => ({ ok: false, error: { code: 'no_answer', message: 'There was no answer: is the connection up?' } }))
+
+async function askForLogin(body) {
+  const { ok, body: issued } = await post('/login', body)
+  if (!ok) throw new Error(issued.title)
+  return issued
+}
 
 async function post(path, body) {
   const response = await fetch(path, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })
@@ -166,10 +184,13 @@ page['login-form'].addEventListener('submit', (event) => {
   event.preventDefault()
   const patterns = page['login-rooms'].value.split(',').map((room) => room.trim())
   const user = page['login-user'].value.trim()
-  if (user !== wanted.user) clearEvents()
+  if (user !== wanted.user) {
+    cleared = false
+    clearEvents()
+  }
   wanted = { user, rooms: patterns.filter(Boolean) }
   page['login-user'].value = user
-  page['send-name'].value = document.querySelector('[name=to]:checked').value === 'user' ? wanted.user : page['send-name'].value
+  proposeName()
   login = undefined
   cut = useExpired = false
   socket.offAny()
@@ -187,10 +208,7 @@ page['room-form'].addEventListener('submit', async (event) => {
 })
 
 async function askForRoom(request, room, done) {
-  const answer = await socket
-    .timeout(10_000)
-    .emitWithAck(request, { room })
-    .catch(() => ({ ok: false, error: { code: 'no_answer', message: 'There was no answer: is the connection up?' } }))
+  const answer = await ask(request, { room })
   const text = answer.ok ? `${done} ${room}.` : `${answer.error.message} (${answer.error.code})`
   showResult(page['room-result'], answer.ok, text)
 }
@@ -199,8 +217,14 @@ for (const choice of document.querySelectorAll('[name=to]')) {
   choice.addEventListener('change', () => {
     page['name-field'].hidden = page['send-name'].disabled = choice.value === 'all'
     page['name-label'].textContent = choice.value === 'user' ? 'User' : 'Room'
-    page['send-name'].value = choice.value === 'user' ? wanted.user : ([...rooms][0] ?? 'news')
+    proposeName()
   })
+}
+
+/** Who is logged in, or a room that the login opens by its name. */
+function proposeName() {
+  const isUser = document.querySelector('[name=to]:checked').value === 'user'
+  page['send-name'].value = isUser ? wanted.user : (wanted.rooms.find((room) => !room.includes('*')) ?? 'news')
 }
 
 page['send-form'].addEventListener('submit', async (submitted) => {
@@ -225,7 +249,10 @@ page['send-form'].addEventListener('submit', async (submitted) => {
   }
 })
 
-page.clear.addEventListener('click', clearEvents)
+page.clear.addEventListener('click', () => {
+  cleared = true
+  clearEvents()
+})
 
 function clearEvents() {
   page.events.replaceChildren()
@@ -243,7 +270,13 @@ function clearResults() {
 
 page['show-notices'].addEventListener('change', () => {
   page.events.classList.toggle('with-notices', page['show-notices'].checked)
+  showCount()
 })
+
+// On a phone the events are above what is done: while they are out of sight, the newest is told where it is seen.
+new IntersectionObserver(([{ isIntersecting }]) => {
+  page.newest.classList.toggle('out-of-sight', !isIntersecting)
+}).observe(page.log)
 
 // What the visitor sees
 
@@ -279,6 +312,17 @@ function showRefusal(state, title, { code, message }) {
   page['refusal-text'].textContent = message
   page.transport.textContent = code
 }
+
+/** What the bridge keeps to its log, since it may concern nobody but the operator. */
+function reasonFor(code) {
+  if (!code.startsWith('token_') || code === 'token_expired') return ''
+  const wrong = wanted.rooms.find((room) => room.split(/[:./]/).some((part, place, { length }) => !isSegment(part, place === length - 1)))
+  return code === 'token_claims' && wrong !== undefined
+    ? ` "${wrong}" is no room: * stands for a whole segment (order:*), ** for the rest and only at the end (order:**).`
+    : ' The log of the bridge says precisely why: bridge.log, in the folder that the quickstart has named.'
+}
+
+const isSegment = (part, isLast) => !part.includes('*') || part === '*' || (part === '**' && isLast)
 
 function showUnreachable() {
   socket.disconnect()
@@ -343,14 +387,19 @@ function showEvent(event, data, offset, caughtUp) {
   // Text, never HTML: what an event holds is not to be trusted with the page.
   item.append(head, element('pre', '', JSON.stringify(data, null, 1).replace(/\n\s*/g, ' ')))
   page.events.prepend(item)
-  if (!notice) received++
+  if (!notice) {
+    received++
+    page['newest-name'].textContent = event
+  }
   while (page.events.children.length > shownEvents) page.events.lastChild.remove()
   showCount()
 }
 
 function showCount() {
-  page.count.textContent = received
-  page.empty.hidden = received > 0
+  page.count.textContent = page['newest-count'].textContent = received
+  page.newest.hidden = received === 0
+  page.empty.hidden = received > 0 || (page['show-notices'].checked && page.events.children.length > 0)
+  page['empty-text'].textContent = cleared ? 'Cleared: what arrives from now on is shown here.' : 'Nothing has arrived yet.'
 }
 
 function showResult(place, good, text) {

@@ -186,6 +186,65 @@ describe('the demo page', () => {
     expect(await page.locator('#session').textContent()).toBe(session)
   })
 
+  test('proposes a room that the login opens, for each who logs in', async () => {
+    const name = page.locator('#send-name')
+    await page.getByRole('radio', { name: 'Room', exact: true }).check()
+    expect(await name.inputValue()).toBe('news')
+    await logIn('43', 'team:*, vip')
+    expect(await name.inputValue()).toBe('vip')
+    await page.getByRole('radio', { name: 'User', exact: true }).check()
+    expect(await name.inputValue()).toBe('43')
+  })
+
+  test('says that nothing has arrived only while nothing is shown, and something else when it was cleared', async () => {
+    const empty = page.locator('#empty')
+    expect(await empty.textContent()).toContain('Nothing has arrived yet.')
+    await page.getByRole('checkbox', { name: 'notices' }).check()
+    await page.getByRole('log').getByText('sidecast:ready').waitFor()
+    expect(await empty.isVisible()).toBe(false)
+    await button('Clear').click()
+    expect(await empty.isVisible()).toBe(true)
+    expect(await empty.textContent()).toContain('Cleared: what arrives from now on is shown here.')
+  })
+
+  test('says which room of a login is none, and where the reason of other refusals stands', async () => {
+    const form = page.locator('#login-form')
+    await form.getByRole('textbox', { name: 'Rooms in the token' }).fill('news, order*')
+    await button('Log in').click()
+    const refusal = page.getByRole('alert')
+    await refusal.getByText('token_claims').waitFor()
+    expect(await refusal.textContent()).toContain('"order*" is no room: * stands for a whole segment (order:*)')
+    await form.getByRole('textbox', { name: 'Rooms in the token' }).fill('x'.repeat(300))
+    await button('Log in').click()
+    await refusal.getByText('bridge.log').waitFor()
+    await logIn('42', 'news, order:*')
+  })
+
+  test('tells of what arrives while the events are out of sight, as on a phone', async () => {
+    await page.setViewportSize(sizes.phone)
+    const newest = page.locator('#newest')
+    await button('Send').scrollIntoViewIfNeeded()
+    await send('User', '42', 'order.updated', { order: 7 })
+    await newest.filter({ hasText: '1 arrived, the newest: order.updated' }).waitFor()
+    expect(await page.evaluate('document.documentElement.scrollWidth <= innerWidth')).toBe(true)
+    const path = fileURLToPath(new URL('../../test-artifacts/demo-newest-phone.png', import.meta.url))
+    await page.screenshot({ path })
+    await newest.click()
+    await newest.waitFor({ state: 'hidden' })
+  })
+
+  test('says why a token was not refreshed', async () => {
+    await page.route('**/login', (route) => route.fulfill({ json: { token: 'no.token.either', expiresAt: 0 } }))
+    await button('Refresh the token').click()
+    await says('Not refreshed: The login token is not a well-formed JWT. (token_malformed)')
+    await page.route('**/login', (route) => route.abort())
+    await button('Refresh the token').click()
+    await says('Not refreshed: the demo server did not answer.')
+    await page.unroute('**/login')
+    await button('Refresh the token').click()
+    await page.locator('#expires').filter({ hasText: 'refreshed' }).waitFor()
+  })
+
   test('takes what an event holds for text, never for HTML', async () => {
     await send('User', '42', 'order.updated', { html: '<img src=x onerror="document.title=1">' })
     await events().filter({ hasText: '<img src=x' }).waitFor()
