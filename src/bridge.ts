@@ -174,12 +174,19 @@ export function startEventLoopDelay({ releasers }: Surroundings): EventLoopDelay
 }
 
 export function keepSwept({ releasers, onFailure }: Surroundings, hub: Hub): void {
-  const sweeper = setInterval(() => {
-    hub.sweep().catch((error: unknown) => {
+  let sweeping = false
+  const sweep = async (): Promise<void> => {
+    if (sweeping) return
+    sweeping = true
+    try {
+      await hub.sweep()
+    } catch (error) {
       // Away for now; the next sweep tries again.
       if (!(error instanceof BridgeError && error.code === 'log_unavailable')) onFailure(error)
-    })
-  }, sweepMs)
+    }
+    sweeping = false
+  }
+  const sweeper = setInterval(sweep, sweepMs)
   releasers.add(async () => clearInterval(sweeper))
 }
 

@@ -27,6 +27,9 @@ export interface IntakeOptions {
 /** Whoever may publish to the queue may do what messages can do: the broker is who knows them. */
 const publisher: Publisher = { name: 'amqp', scopes: ['publish', 'admin'] }
 
+/** Of one commit, for which all other publishers wait. */
+const maxInstructions = 500
+
 interface Item {
   readonly delivery: Delivery
   readonly instruction: Instruction
@@ -96,9 +99,7 @@ export class Intake {
 
   async #store(): Promise<void> {
     while (this.#ready.length > 0) {
-      const batch = this.#ready
-      this.#ready = []
-      await this.#append(batch)
+      await this.#append(this.#ready.splice(0, maxInstructions))
     }
     this.#storing = false
   }

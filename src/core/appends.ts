@@ -1,5 +1,6 @@
+import { BridgeError } from '../errors.ts'
 import type { Entry, EventEntry } from './entry.ts'
-import type { Appended, EventLog } from './event-log.ts'
+import { type Appended, type EventLog, maxAppendEntries } from './event-log.ts'
 
 /** From the log's promise that entries are kept to the moment when they are in force: dispatched to the sessions. */
 export class Appends {
@@ -15,6 +16,7 @@ export class Appends {
   /** Resolves when the entries are stored and dispatched. @throws BridgeError log_unavailable */
   async append(entries: readonly Entry[]): Promise<readonly Appended[]> {
     if (entries.length === 0) return []
+    if (entries.length > maxAppendEntries) throw new BridgeError('internal', `${entries.length} entries are more than one append may hold`)
     const appended = await this.#log.append(entries)
     const last = appended.findLast(({ outcome }) => outcome === 'stored')
     if (last !== undefined && last.position > this.#dispatched) {

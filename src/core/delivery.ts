@@ -161,8 +161,8 @@ export class Delivery {
   }
 
   /** See `Departures.before`. */
-  departedBefore(time: number): readonly string[] {
-    return this.#departures.before(time)
+  departedBefore(time: number, limit: number): readonly string[] {
+    return this.#departures.before(time, limit)
   }
 
   /** Gives a run of events to those whom it concerns; returns how many sessions each of them matched. */

@@ -26,8 +26,13 @@ export class Departures {
     this.#leftAt.delete(session)
   }
 
-  /** Those that left before a moment. They are named until their end is dispatched. */
-  before(time: number): readonly string[] {
-    return [...this.#leftAt].filter(([, leftAt]) => leftAt < time).map(([session]) => session)
+  /** At most `limit` of those that left before a moment. They are named until their end is dispatched. */
+  before(time: number, limit: number): readonly string[] {
+    const sessions: string[] = []
+    for (const [session, leftAt] of this.#leftAt) {
+      if (sessions.length === limit) break
+      if (leftAt < time) sessions.push(session)
+    }
+    return sessions
   }
 }

@@ -33,6 +33,12 @@ export type LogHealth = (
 }
 
 /**
+ * What one append may hold: it is one commit, for which all others wait. Whoever has more brings it in parts. The largest is a batch over HTTP, see openapi.yaml;
+ * its bytes are those of the body (`SIDECAST_MAX_BATCH_SIZE`).
+ */
+export const maxAppendEntries = 1000
+
+/**
  * The ordered record of everything that changes what a session may see.
  *
  * Reads are synchronous, and those made in one turn of the event loop see one state (`head`, `read`, `memberships` agree),
@@ -45,7 +51,7 @@ export interface EventLog {
   readonly secret: Uint8Array
 
   /**
-   * Resolves when the entries are durable. Positions grow strictly, in the caller's order, not always by one; concurrent callers share a commit.
+   * Resolves when the entries, at most `maxAppendEntries`, are durable. Positions grow strictly, in the caller's order, not always by one; concurrent callers share a commit.
    * @throws BridgeError log_unavailable: the log may work again later. None of these entries was stored; or, where the log is not in this process, the
    * answer was lost, and all or none were: with an id and a digest it is safe to repeat them.
    */

@@ -44,8 +44,10 @@ export interface HubOptions extends DeliveryOptions, RoomRequestsOptions {
   readonly revocationAgeMs: number
 }
 
-/** Expired revocations that are forgotten with one sweep. */
-const maxForgotten = 1000
+/** What a sweep appends at a time: publishers take turns with it. */
+const maxForgotten = 256
+/** So many times, and the next sweep goes on: also when what was appended cannot be dispatched it ends. */
+const maxTurns = 1024
 
 /**
  * Where the rules meet: publishers append to the log, and what comes back from the log goes to the sessions.
@@ -220,13 +222,16 @@ export class Hub {
 
   /** Forgets the rooms of sessions that have been gone for longer than a resume can reach back, and the revocations that have expired. */
   async sweep(): Promise<void> {
-    const now = this.#options.now()
-    const over = this.#delivery.departedBefore(now - this.#options.retentionAgeMs)
-    const expired = this.#delivery.revocations.expired(maxForgotten)
-    await this.#appends.append([
-      ...over.map((session) => ({ kind: 'session-ended', session }) as const),
-      ...expired.map((id) => ({ kind: 'revocation-lifted', id, expiredBy: now }) as const),
-    ])
+    for (let turn = 0; turn < maxTurns; turn++) {
+      const now = this.#options.now()
+      const over = this.#delivery.departedBefore(now - this.#options.retentionAgeMs, maxForgotten)
+      const expired = this.#delivery.revocations.expired(maxForgotten - over.length)
+      await this.#appends.append([
+        ...over.map((session) => ({ kind: 'session-ended', session }) as const),
+        ...expired.map((id) => ({ kind: 'revocation-lifted', id, expiredBy: now }) as const),
+      ])
+      if (over.length + expired.length < maxForgotten) return
+    }
   }
 
   // The log

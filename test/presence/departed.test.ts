@@ -141,3 +141,24 @@ test('a process that tells all anew has no other sessions than those', () => {
   others.changed('other', [opened(at('c')), { kind: 'all-end' }])
   expect([...stage.hub.peers.sessions()].map(({ session }) => session)).toEqual(['b', 'c'])
 })
+
+test('however many sessions are over, a publisher waits for a part of them only', async () => {
+  const sessions = Array.from({ length: 1000 }, (_, index) => `s${index}`)
+  await Promise.all(sessions.map(ownRoom))
+  others.changed(
+    'other',
+    sessions.map((session) => opened(at(session))),
+  )
+  others.gone('other')
+  for (let count = 0; count < 4; count++) stage.pass()
+  const before = stage.log.head()
+  const sweeping = stage.hub.sweep()
+  const to = { users: ['7'], rooms: [], sessions: [], all: false }
+  const draft = { event: 'e', data: '1', to, except: { users: [], sessions: [] }, volatile: false }
+  const [published] = await stage.hub.publish({ name: 'test', scopes: ['publish'] }, [draft])
+  await sweeping
+  expect(stage.log.sessionsWithMemberships()).toEqual([])
+  expect(stage.log.head()).toBe(before + sessions.length + 1)
+  const position = published instanceof Error ? undefined : stage.log.positionOf(published?.offset ?? '')
+  expect(position).toBeLessThan(before + sessions.length / 2)
+})
