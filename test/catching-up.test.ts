@@ -1,6 +1,7 @@
 import { expect, test, vi } from 'vitest'
 import type { Publisher } from '../src/core/access.ts'
 import type { Draft } from '../src/core/draft.ts'
+import type { Hub } from '../src/core/hub.ts'
 import { Session } from '../src/core/session.ts'
 import { newFolder } from './log/folders.ts'
 import { Stage } from './membership/stage.ts'
@@ -32,7 +33,7 @@ async function startWithSomebodyAway() {
     return connection
   }
   const setMember = (present: boolean) => hub.setMembership(backend, 'ada', 'team', present)
-  return { resume, setMember, after, log, [Symbol.asyncDispose]: () => stage.close() }
+  return { resume, setMember, after, log, hub, now: stage.now, [Symbol.asyncDispose]: () => stage.close() }
 }
 
 /** Lets the client take everything until its session is live. */
@@ -89,4 +90,23 @@ test('the rooms are taken over at the start of a long resume, and again only whe
   await takeAll(second)
   expect(takeOver).toHaveBeenCalledTimes(6)
   second.close('transport')
+})
+
+test.each([
+  ['the log has only gone on', async () => undefined, undefined],
+  ['its user was disconnected', (hub: Hub) => hub.disconnect(backend, { user: 'ada' }), 'transport'],
+  ['it was ended itself', (hub: Hub) => hub.disconnect(backend, { session: 's' }), 'transport'],
+] as const)('between the plan of a resume and the connection %s', async (_, happen, ended) => {
+  await using away = await startWithSomebodyAway()
+  const { hub, log, now } = away
+  const plan = hub.planResume('ada', 's', log.offsetOf(away.after))
+  await happen(hub)
+  await hub.publish(backend, [toRoom('last')])
+  const connection: MemoryConnection = new MemoryConnection(1000, () => hub.detach(session))
+  const session: Session = new Session('s', { user: 'ada', rooms: [], grants: [] }, connection, now)
+  if ('refused' in plan) throw new Error(plan.refused)
+  hub.attach(session, plan)
+  // One that does not go on comes back, and is told so then.
+  expect(connection.ended).toBe(ended)
+  expect(hub.places.count('ada')).toBe(ended === undefined ? 1 : 0)
 })

@@ -222,7 +222,11 @@ const groups = {
     CONNECT_TIMEOUT: duration('100ms', '10m').prefault('10s').describe('How long a connection may take to present its token.'),
     PING_INTERVAL: duration('100ms', '1h').prefault('25s').describe('How often a silent connection is asked whether it is alive.'),
     PING_TIMEOUT: duration('100ms', '1h').prefault('20s').describe('How long the answer may take before the connection counts as lost.'),
-    SESSIONS_PER_USER: integer(1, 1_000_000).prefault('100').describe('How many sessions one user may have open.'),
+    SESSIONS_PER_USER: integer(1, 1_000_000)
+      .prefault('100')
+      .describe(
+        'How many sessions one user may have open. Workers and nodes hear of each other’s sessions a moment later: of logins at the same moment each of them may let in so many.',
+      ),
     CONNECTIONS_PER_IP: integer(1, 1_000_000)
       .optional()
       .describe('How many connections one address (of IPv6: one /64) may have open, at each worker. Unset: any number.'),
@@ -234,7 +238,11 @@ const groups = {
     TRUSTED_PROXIES: itemsBy(parseProxy)
       .optional()
       .describe('List: proxies whose `X-Forwarded-For` is believed: addresses, ranges (`10.0.0.0/8`), `loopback`, `private`. Unset: none.'),
-    ROOMS_PER_SESSION: integer(1, 1_000_000).prefault('1000').describe('How many rooms one session may be in.'),
+    ROOMS_PER_SESSION: integer(1, 1_000_000)
+      .prefault('1000')
+      .describe(
+        'A session that is in so many rooms joins no other on request (`room_limit`). All of its rooms count; those of its token, and those into which the backend puts it, are never refused: a token has at most 8192 characters, an answer of the application 64 KB.',
+      ),
     MAX_BUFFER: size('1kb', '1gb')
       .prefault('1mb')
       .describe(

@@ -9,7 +9,7 @@ import { type RoomChange, toRoomNotice } from './notice.ts'
 import type { Observer } from './observer.ts'
 import { isNewer, type PeerLink, type PeerSession, Peers, type PresenceChange } from './peers.ts'
 import { Presence } from './presence.ts'
-import { changesSince, roomsLostSince } from './resume.ts'
+import { changesSince, refusalOf, roomsLostSince } from './resume.ts'
 import { Revocations } from './revocations.ts'
 import type { Run } from './run.ts'
 import type { Session } from './session.ts'
@@ -22,6 +22,8 @@ const noMemberships: ReadonlyMap<string, Membership> = new Map()
 /** What `sidecast:ready` is to say, and where the session starts. */
 export interface Ready {
   readonly after?: number
+  /** The head of the log when `after` was decided. */
+  readonly plannedAt?: number
   readonly reason?: string
   readonly isNew?: boolean
 }
@@ -104,6 +106,12 @@ export class Delivery {
     if (ready.after === undefined) {
       session.goLive(session.since)
       session.welcome({ recovered: false, reason: ready.reason })
+      return
+    }
+    // It was ended just now: it comes back, and is told so.
+    const before = ready.isNew === true ? undefined : session.id
+    if (ready.plannedAt !== session.attachedAt && refusalOf(this.#log, session.identity.user, before, ready.after) !== undefined) {
+      session.connection.close('transport')
       return
     }
     // A revocation is over together with its tokens: whoever was verified just before that is not told what was kept from it.

@@ -10,6 +10,7 @@ import { Inquiries } from './inquiries.ts'
 import type { Instruction } from './instruction.ts'
 import { MatchedCounts } from './matched-counts.ts'
 import type { Peers } from './peers.ts'
+import { Places } from './places.ts'
 import { beyondReach, mayPublish, requireAllRooms, requireManagement, requireReach } from './reach.ts'
 import { planResume, type ResumePlan } from './resume.ts'
 import { type RevocationRequest, toRevocation } from './revocation-request.ts'
@@ -61,6 +62,7 @@ export class Hub {
   readonly #matched = new MatchedCounts()
   readonly #appends: Appends
   readonly inquiries: Inquiries
+  readonly places: Places
   readonly roomRequests: RoomRequests
 
   constructor(options: HubOptions) {
@@ -69,6 +71,7 @@ export class Hub {
     this.#appends = new Appends(options.log)
     this.#delivery = new Delivery(options)
     this.inquiries = new Inquiries(options.log, this.#delivery)
+    this.places = new Places(this.#delivery)
     this.roomRequests = new RoomRequests(this.#appends, options)
     options.log.follow(
       (entries) => {
@@ -169,14 +172,6 @@ export class Hub {
 
   detach(session: Session): void {
     this.#delivery.detach(session)
-  }
-
-  /** How many sessions the user has, not counting `besides`. */
-  countSessions(user: string, besides?: string): number {
-    let count = 0
-    for (const session of this.#delivery.presence.ofUser(user)) if (session.id !== besides) count++
-    for (const { session } of this.#delivery.peers.ofUser(user)) if (session !== besides) count++
-    return count
   }
 
   /** The sessions that are connected to this process. */

@@ -6,8 +6,8 @@ import type { ResumeRefusal } from './observer.ts'
 import type { Session } from './session.ts'
 import { roomStream, type Stream, sessionStream, userStream } from './target.ts'
 
-/** Where a resume starts, or why there is none. */
-export type ResumePlan = { readonly after: number } | { readonly refused: ResumeRefusal }
+/** Where a resume starts, and the head of the log when that was decided; or why there is none. */
+export type ResumePlan = { readonly after: number; readonly plannedAt: number } | { readonly refused: ResumeRefusal }
 
 /** What a session missed in a stretch of the log: what it was entitled to then and may see now. */
 export type Missed =
@@ -17,14 +17,20 @@ export type Missed =
 export function planResume(log: EventLog, user: string, session: string | undefined, offset: string): ResumePlan {
   const after = log.positionOf(offset)
   if (after === undefined) return { refused: 'gap' }
+  const refused = refusalOf(log, user, session, after)
+  return refused === undefined ? { after, plannedAt: log.head() } : { refused }
+}
+
+/** Why a session cannot go on after a position; undefined: it can. */
+export function refusalOf(log: EventLog, user: string, session: string | undefined, after: number): ResumeRefusal | undefined {
   const ofUser = log.read(after, [changesStream({ user })], Number.MAX_SAFE_INTEGER)
-  if (ofUser.gap) return { refused: 'gap' }
-  if (session === undefined) return { after }
+  if (ofUser.gap) return 'gap'
+  if (session === undefined) return undefined
   // A session that was ended while its client was away does not go on. Its own end counts wherever it stands: the offset is only the client's word.
   const ofSession = log.read(log.first() - 1, [changesStream({ session })], Number.MAX_SAFE_INTEGER)
   const changes = [...ofUser.entries, ...(ofSession.gap ? [] : ofSession.entries)]
   const ended = changes.some(({ entry }) => entry.kind === 'disconnect' || entry.kind === 'session-ended')
-  return ended ? { refused: 'session' } : { after }
+  return ended ? 'session' : undefined
 }
 
 /** Since when a session reads as one that is connected, and the rooms that it had then. Absent positions lie behind it: what is read there is a resume. */

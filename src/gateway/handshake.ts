@@ -40,8 +40,9 @@ export interface Admission {
   /** The id of the session was made for it. */
   readonly isNew: boolean
   readonly forwarded: Forwarded
-  /** Where the session goes on; absent: it starts now. */
+  /** Where the session goes on, and the head of the log when that was decided; absent: it starts now. */
   readonly after?: number
+  readonly plannedAt?: number
   readonly reason?: ResumeRefusal
 }
 
@@ -49,18 +50,22 @@ export interface Admission {
 export function createHandshake(options: HandshakeOptions) {
   const answer = (socket: Socket, next: (refusal?: Error) => void): void => {
     const address = options.addressOf(socket)
-    const answered = admit(socket, address, options).then(
-      (admission) => {
-        if (admission === undefined) {
+    const answered = identify(socket, address, options)
+      .then((newcomer) => {
+        if (newcomer === undefined) {
           // Without a word: the stock client stays away after a refusal, and comes back, here or elsewhere, when a connection ends.
           options.observer.handshakeRefused('unavailable')
           socket.conn.close()
           return
         }
+        const admission = admit(socket, newcomer, options)
         socket.data = admission
+        // Socket.IO does the connection step in a later tick, or not at all when the connection has ended by then; what is put behind it comes right after.
+        const giveUp = options.hub.places.keep(admission.identity.user, admission.session)
         next()
-      },
-      (thrown: unknown) => {
+        process.nextTick(giveUp)
+      })
+      .catch((thrown: unknown) => {
         const refusal = toRefusal(thrown)
         next(Object.assign(new Error(refusal.text), { data: toAnswer(refusal) }))
         setTimeout(() => socket.conn.close(), refusalMs).unref()
@@ -68,8 +73,7 @@ export function createHandshake(options: HandshakeOptions) {
         // What is wrong on our side, or too much already, is not held against anybody.
         if ((refusal.status < 500 || refusal.suspect) && refusal.code !== 'rate_limited') options.limits.refused(address)
         options.onRefused(refusal, address)
-      },
-    )
+      })
     // Somebody else's code may throw what cannot even be looked at, or logged.
     answered.catch((error: unknown) => {
       options.observer.failed(error)
@@ -84,9 +88,18 @@ export function createHandshake(options: HandshakeOptions) {
   }
 }
 
+/** Who somebody is, and what was shown with it. */
+interface Newcomer {
+  readonly identity: Identity
+  readonly forwarded: Forwarded
+  /** What the client says of the session that it had; undefined or null: nothing. */
+  readonly pid: unknown
+  readonly offset: unknown
+}
+
 /** Undefined: this process does not get to know whether the session can go on. */
-async function admit(socket: Socket, address: string, options: HandshakeOptions): Promise<Admission | undefined> {
-  const { hub, pids, observer, limits } = options
+async function identify(socket: Socket, address: string, options: HandshakeOptions): Promise<Newcomer | undefined> {
+  const { hub, limits } = options
   const { handshake } = socket
   const token = readToken(handshake, options.tokenSources)
   const forwarded = readForwarded(handshake.headers, options.forward)
@@ -98,26 +111,35 @@ async function admit(socket: Socket, address: string, options: HandshakeOptions)
   const identity = await options.login({ ...(token === undefined ? {} : { token }), forwarded, address })
   // Another node may have got further: one that is behind would tell the client that it has missed something, and send it what it has seen.
   if (typeof offset === 'string' && !(await hub.catchUp(offset))) return undefined
-  if (options.draining()) throw new BridgeError('draining')
+  return { identity, forwarded, pid, offset }
+}
 
-  // From here on in one turn, up to and with the connection step: what is decided now still holds then.
+/**
+ * Decides in one turn, but the connection step comes a few ticks later, behind what others do meanwhile. So a place is kept until then, and `Hub.attach` looks
+ * again whether the token was revoked or the session was ended.
+ */
+function admit(socket: Socket, { identity, forwarded, pid, offset }: Newcomer, options: HandshakeOptions): Admission {
+  const { hub, pids, observer } = options
+  if (options.draining()) throw new BridgeError('draining')
   hub.requireUnrevoked(identity)
   const claimed = typeof pid === 'string' ? pids.read(pid, identity.user) : undefined
-  if (hub.countSessions(identity.user, claimed) >= options.sessionsPerUser) throw new BridgeError('session_limit')
+  if (hub.places.count(identity.user, claimed) >= options.sessionsPerUser) throw new BridgeError('session_limit')
   const fresh = (reason?: ResumeRefusal): Admission => {
     if (reason !== undefined) observer.resumeRefused(reason)
     const session = options.newSessionId()
     tell(socket, pids.issue(session, identity.user))
     return { identity, session, isNew: true, forwarded, ...(reason === undefined ? {} : { reason }) }
   }
-  if (typeof offset !== 'string') return fresh()
+  if ((pid ?? offset ?? undefined) === undefined) return fresh()
   if (typeof pid === 'string' && claimed === undefined) return fresh('session')
+  // Whoever does not say where it was cannot be told what it has missed since.
+  if (typeof offset !== 'string') return fresh('gap')
   const plan = hub.planResume(identity.user, claimed, offset)
   if ('refused' in plan) return fresh(plan.refused)
-  if (claimed === undefined) return { ...fresh(), after: plan.after }
+  if (claimed === undefined) return { ...fresh(), ...plan }
   // The same pid makes the stock client report `recovered`.
   tell(socket, pids.issue(claimed, identity.user))
-  return { identity, session: claimed, isNew: false, forwarded, after: plan.after }
+  return { identity, session: claimed, isNew: false, forwarded, ...plan }
 }
 
 /** Sets the pid that the CONNECT packet tells the client. A private field of Socket.IO (4.8); a test pins it. */

@@ -281,3 +281,48 @@ test('a user has as many sessions as allowed, and the next is told to try again 
   await using second = connectSession(bridge.publicUrl, { token: loginToken('42') })
   expect(await second.refused()).toMatchObject({ code: 'session_limit', retry: true })
 })
+
+test('logins of one user that are all verified in the same moment do not get past the limit', async () => {
+  const release = Promise.withResolvers<void>()
+  let asked = 0
+  await using gateway = await startGateway(
+    async () => {
+      if (++asked === 12) release.resolve()
+      await release.promise
+      return { user: '42', rooms: [], grants: [] }
+    },
+    { sessionsPerUser: 5 },
+  )
+  await using sessions = new AsyncDisposableStack()
+  const all = Array.from({ length: 12 }, () => sessions.use(connectSession(gateway.url, { token: 'any', reconnection: false })))
+  const outcomes = await Promise.all(
+    all.map((session) => Promise.race([session.notice('sidecast:ready').then(() => 'open'), session.refused().then(({ code }) => code)])),
+  )
+  expect(outcomes.toSorted()).toEqual([...Array(5).fill('open'), ...Array(7).fill('session_limit')])
+  // A place that was kept is given up with the connection step: whoever leaves makes room for the next.
+  all[outcomes.indexOf('open')]?.socket.disconnect()
+  await expect.poll(() => gateway.hub.sessions().size).toBe(4)
+  await using next = connectSession(gateway.url, { token: 'any' })
+  await next.notice('sidecast:ready')
+})
+
+test('a place is not kept for a client that is gone before it is connected', async () => {
+  const asked = Promise.withResolvers<void>()
+  const release = Promise.withResolvers<void>()
+  let logins = 0
+  await using gateway = await startGateway(
+    async () => {
+      asked.resolve()
+      if (++logins === 1) await release.promise
+      return { user: '42', rooms: [], grants: [] }
+    },
+    { sessionsPerUser: 1 },
+  )
+  const gone = connectSession(gateway.url, { token: 'any', reconnection: false })
+  await asked.promise
+  gone.cut()
+  await expect.poll(gateway.connections).toBe(0)
+  release.resolve()
+  await using session = connectSession(gateway.url, { token: 'any' })
+  await session.notice('sidecast:ready')
+})

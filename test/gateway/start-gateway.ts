@@ -75,6 +75,7 @@ export async function startGateway(login: GatewayOptions['login'], overrides: Pa
   return {
     url: `http://127.0.0.1:${(gateway.server.address() as AddressInfo).port}`,
     hub,
+    connections: () => gateway.connections,
     failures,
     render,
     closeLog,

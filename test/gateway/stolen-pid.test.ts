@@ -187,12 +187,22 @@ test('an offset that was made up is a gap; one of any other type is none', async
   }
   for (const one of [null, 0, 1, -1, true, [offset], { toString: offset }, undefined]) {
     await using raw = await openRaw(bridge.publicUrl)
-    expect((await arrive(bridge, raw, 'ann', { pid, offset: one })).events).toEqual([])
+    expect(await arrive(bridge, raw, 'ann', { pid, offset: one })).toMatchObject({ ready: { recovered: false, reason: 'gap' }, events: [] })
   }
   for (const one of [null, 0, true, [pid], { pid }]) {
     await using raw = await openRaw(bridge.publicUrl)
     const { ready } = await arrive(bridge, raw, 'mallory', { pid: one, offset: 1 })
-    expect(ready).toMatchObject({ recovered: false })
+    expect(ready).toMatchObject({ recovered: false, reason: 'gap' })
+  }
+})
+
+test('whoever does not ask to go on is given no reason why it does not', async () => {
+  await using bridge = await startTestBridge()
+  for (const auth of [{}, { pid: null, offset: null }]) {
+    await using raw = await openRaw(bridge.publicUrl)
+    const { ready } = await arrive(bridge, raw, 'ann', auth)
+    expect(ready.recovered).toBe(false)
+    expect(ready).not.toHaveProperty('reason')
   }
 })
 

@@ -76,11 +76,11 @@ test('one that goes on elsewhere is not over because it has ended where it was, 
   stage.pass()
   others.changed('other', [opened(at('s'))])
   others.changed('one', [{ kind: 'closed', session: 's' }])
-  expect(stage.hub.countSessions('7')).toBe(1)
+  expect(stage.hub.places.count('7')).toBe(1)
   others.gone('one')
   await passAndSweep()
   expect(stage.log.sessionsWithMemberships()).toEqual(['s'])
-  expect(stage.hub.countSessions('7')).toBe(1)
+  expect(stage.hub.places.count('7')).toBe(1)
 })
 
 test('a process that was taken for gone has not lost its sessions when it is heard again', async () => {
@@ -90,7 +90,7 @@ test('a process that was taken for gone has not lost its sessions when it is hea
   others.changed('other', [{ kind: 'all-begin' }, opened(at('s')), { kind: 'all-end' }])
   await passAndSweep()
   expect(stage.log.sessionsWithMemberships()).toEqual(['s'])
-  expect(stage.hub.countSessions('7')).toBe(1)
+  expect(stage.hub.places.count('7')).toBe(1)
 })
 
 test('of two connections of one session the later one stays; the earlier may come back unless it is much older', async () => {
@@ -99,15 +99,15 @@ test('of two connections of one session the later one stays; the earlier may com
   others.changed('other', [opened(at('s'))])
   expect(young.ended).toBe('transport')
   expect(stage.hub.sessions().size).toBe(0)
-  expect(stage.hub.countSessions('7')).toBe(1)
+  expect(stage.hub.places.count('7')).toBe(1)
 
   // It comes back here: what is known of it elsewhere is older.
   stage.pass()
   const back = attach('s')
-  expect(stage.hub.countSessions('7')).toBe(1)
+  expect(stage.hub.places.count('7')).toBe(1)
   others.changed('late', [opened(at('s', stage.now - 500))])
   expect(back.ended).toBeUndefined()
-  expect(stage.hub.countSessions('7')).toBe(1)
+  expect(stage.hub.places.count('7')).toBe(1)
   for (let count = 0; count < 100; count++) stage.pass()
   others.changed('other', [opened(at('s'))])
   expect(back.ended).toBe('replaced')
@@ -137,7 +137,7 @@ test('what happens in one turn is told together, and what has cancelled itself o
 test('a process that tells all anew has no other sessions than those', () => {
   others.changed('other', [opened(at('a')), opened(at('b'))])
   others.changed('other', [{ kind: 'all-begin' }, opened(at('b'))])
-  expect(stage.hub.countSessions('7')).toBe(2)
+  expect(stage.hub.places.count('7')).toBe(2)
   others.changed('other', [opened(at('c')), { kind: 'all-end' }])
   expect([...stage.hub.peers.sessions()].map(({ session }) => session)).toEqual(['b', 'c'])
 })
