@@ -39,7 +39,8 @@ interface Item {
  * Takes in what one channel delivers, in order: what can be stored is stored and acked, the rest goes to the dead letters and is acked when it is there.
  *
  * One commit runs at a time, so that one which fails cannot be overtaken by the next; what arrives meanwhile shares the next one. While the log cannot append, or too much
- * waits for slow clients, the same messages are tried again: the broker sends no more than the prefetch, and nothing is acked.
+ * waits for slow clients, the same messages are tried again: the broker sends no more than the prefetch, and nothing is acked. Where the answer was lost they are
+ * stored already, those without an id and commands among them: what is tried again is the same errand.
  */
 export class Intake {
   readonly #options: IntakeOptions
@@ -107,12 +108,14 @@ export class Intake {
   /** Never rejects. */
   async #append(batch: readonly Item[]): Promise<void> {
     const { signal } = this.#ended
+    const errand = Symbol('what these messages say')
     const backOff = new BackOff({ firstMs: 50, maxMs: 1000 })
     for (let paused = false; !signal.aborted; paused = true) {
       try {
         const outcomes = await this.#options.hub.carryOut(
           publisher,
           batch.map(({ instruction }) => instruction),
+          errand,
         )
         if (paused && !signal.aborted) this.#options.onPaused(undefined)
         this.#settle(batch, outcomes)

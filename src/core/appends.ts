@@ -13,11 +13,11 @@ export class Appends {
     this.#dispatched = log.head()
   }
 
-  /** Resolves when the entries are stored and dispatched. @throws BridgeError log_unavailable */
-  async append(entries: readonly Entry[]): Promise<readonly Appended[]> {
+  /** Resolves when the entries are stored and dispatched. `errand`: see `EventLog.append`. @throws BridgeError log_unavailable */
+  async append(entries: readonly Entry[], errand?: symbol): Promise<readonly Appended[]> {
     if (entries.length === 0) return []
     if (entries.length > maxAppendEntries) throw new BridgeError('internal', `${entries.length} entries are more than one append may hold`)
-    const appended = await this.#log.append(entries)
+    const appended = await this.#log.append(entries, errand)
     const last = appended.findLast(({ outcome }) => outcome === 'stored')
     if (last !== undefined && last.position > this.#dispatched) {
       await new Promise<void>((resolve) => this.#waiting.push({ position: last.position, resolve }))

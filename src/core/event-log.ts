@@ -54,8 +54,10 @@ export interface EventLog {
    * Resolves when the entries, at most `maxAppendEntries`, are durable. Positions grow strictly, in the caller's order, not always by one; concurrent callers share a commit.
    * @throws BridgeError log_unavailable: the log may work again later. None of these entries was stored; or, where the log is not in this process, the
    * answer was lost, and all or none were: with an id and a digest it is safe to repeat them.
+   * `errand`: names it for whoever repeats it until there is an answer, one errand after the other: the same entries under the same name are stored once, also
+   * those without an id, and the answer is the one that was lost.
    */
-  append(entries: readonly Entry[]): Promise<readonly Appended[]>
+  append(entries: readonly Entry[], errand?: symbol): Promise<readonly Appended[]>
 
   /**
    * Hands over every entry that is appended from now on, exactly once, in order. Called before the `append` that stored the entries resolves.

@@ -101,11 +101,13 @@ export class Hub {
 
   /**
    * Does several things in one commit, in order: all of them, or none. Per instruction: what came of it, or why nothing did (`id_reused`).
-   * @throws BridgeError scope_missing, publish_forbidden, overloaded, log_unavailable: nothing was done
+   * @throws BridgeError scope_missing, publish_forbidden, overloaded: nothing was done. log_unavailable: nothing, or all of it; under the name of the same
+   * `errand` it is done once, see `EventLog.append`
    */
   async carryOut(
     publisher: Publisher,
     instructions: readonly Instruction[],
+    errand?: symbol,
   ): Promise<readonly (Published | { readonly offset: string } | BridgeError)[]> {
     requireScope(publisher, 'publish')
     if (instructions.some(({ kind }) => kind === 'disconnect' || kind === 'revoke')) requireScope(publisher, 'admin')
@@ -113,7 +115,7 @@ export class Hub {
     // What ends sessions makes room, so it is taken.
     if (instructions.some(({ kind }) => kind === 'event')) this.#requireCapacity()
     const entries = instructions.map((instruction) => this.#toInstructed(instruction))
-    const appended = await this.#publish(entries)
+    const appended = await this.#publish(entries, errand)
     return entries.map((entry, index) => {
       if (entry.kind === 'event') return this.#toPublished(entry, appended[index])
       return { offset: this.#log.offsetOf(appended[index]?.position ?? this.#log.head()) }
@@ -231,8 +233,8 @@ export class Hub {
 
   // The log
 
-  async #publish(entries: readonly Entry[]): Promise<readonly Appended[]> {
-    const appended = await this.#appends.append(entries)
+  async #publish(entries: readonly Entry[], errand?: symbol): Promise<readonly Appended[]> {
+    const appended = await this.#appends.append(entries, errand)
     let stored = 0
     let duplicates = 0
     for (const [index, { outcome }] of appended.entries()) {

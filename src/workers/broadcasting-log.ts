@@ -16,7 +16,7 @@ export function withBroadcast(log: EventLog, others: LogFollower): EventLog {
     get secret() {
       return log.secret
     },
-    append: (entries) => log.append(entries),
+    append: (entries, errand) => log.append(entries, errand),
     follow: (onEntries, onLost) =>
       log.follow(
         (entries) => {

@@ -36,7 +36,7 @@ export class HeldLog implements EventLog {
   get secret() {
     return this.#log.secret
   }
-  append: EventLog['append'] = (entries) => this.#log.append(entries)
+  append: EventLog['append'] = (entries, errand) => this.#log.append(entries, errand)
   head: EventLog['head'] = () => this.#log.head()
   first: EventLog['first'] = () => this.#log.first()
   offsetOf: EventLog['offsetOf'] = (position) => this.#log.offsetOf(position)

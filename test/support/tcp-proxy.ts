@@ -15,6 +15,11 @@ export interface TcpProxy {
   blackHole(): void
   /** Keeps what the target answers, on open connections too, until `restore` passes it on: late, and nothing is lost. */
   hold(): void
+  /**
+   * Passes on nothing of what the target says, until `restore`; what is said to it arrives. On all connections, new ones too, unless told on which: they are
+   * numbered as they are taken, from 0.
+   */
+  mute(picked?: (connection: number) => boolean): void
   /** Resets every connection and every attempt, until `restore`. */
   refuse(): void
   /** Passes all on again; what a black hole has swallowed is lost, so the connections that it held are reset. */
@@ -28,6 +33,7 @@ export async function startTcpProxy(target: { readonly host: string; readonly po
   const pairs = new Set<readonly [Socket, Socket]>()
   let mode: 'pass' | 'hold' | 'swallow' | 'refuse' = 'pass'
   const held: (() => void)[] = []
+  let muted: ((connection: number) => boolean) | undefined
   let accepted = 0
   const cut = (picked = () => true): number => {
     const chosen = [...pairs].filter(picked)
@@ -36,7 +42,7 @@ export async function startTcpProxy(target: { readonly host: string; readonly po
   }
 
   const server = createServer({ noDelay: true, allowHalfOpen: true }, (near) => {
-    accepted += 1
+    const number = accepted++
     near.on('error', () => undefined)
     if (mode === 'refuse') {
       near.resetAndDestroy()
@@ -46,7 +52,9 @@ export async function startTcpProxy(target: { readonly host: string; readonly po
     const pair = [near, far] as const
     pairs.add(pair)
     for (const [from, to] of [pair, [far, near] as const]) {
+      const isMute = (): boolean => from === far && muted?.(number) === true
       from.on('data', (chunk) => {
+        if (isMute()) return
         if (mode === 'hold' && from === far) {
           held.push(() => to.write(chunk))
           return
@@ -57,6 +65,7 @@ export async function startTcpProxy(target: { readonly host: string; readonly po
         to.once('drain', () => from.resume())
       })
       from.on('end', () => {
+        if (isMute()) return
         if (mode === 'pass') to.end()
         else if (mode === 'hold') held.push(() => to.end())
       })
@@ -93,13 +102,17 @@ export async function startTcpProxy(target: { readonly host: string; readonly po
     hold() {
       mode = 'hold'
     },
+    mute(picked = () => true) {
+      muted = picked
+    },
     refuse() {
       mode = 'refuse'
       cut()
     },
     restore() {
-      if (mode === 'swallow') cut()
+      if (mode === 'swallow' || muted !== undefined) cut()
       mode = 'pass'
+      muted = undefined
       for (const pass of held.splice(0)) pass()
     },
     close,

@@ -5,8 +5,10 @@ import { readOutcomes, toAppendCall } from './append-call.ts'
 import { toList, toText } from './connection.ts'
 import { formatAddress } from './endpoint.ts'
 import { explain, Refused } from './failure.ts'
+import { type Append, type Group, GroupQueue, maxGroupEntries, type Numbered, rememberMs } from './group-queue.ts'
 import type { LogKeys } from './keys.ts'
 import type { Link } from './link.ts'
+import { missingReplicas, watchReplicas } from './replicas.ts'
 import { appendScript } from './scripts.ts'
 import { type Frame, toFrame } from './wire.ts'
 
@@ -17,6 +19,8 @@ export interface AppenderOptions {
   readonly dedupeWindowMs: number
   /** How many replicas must have acknowledged. */
   readonly waitReplicas: number
+  /** How often it is looked whether they do. */
+  readonly everyMs: number
   /** In place of the clock of Redis. */
   readonly clock?: (() => number) | undefined
   /** How long a caller waits at most. */
@@ -32,28 +36,6 @@ export interface Footing {
   known(): number
 }
 
-interface Append {
-  readonly frames: readonly Frame[]
-  readonly bytes: number
-  readonly deadline: number
-  readonly resolve: (appended: readonly Appended[]) => void
-  readonly reject: (error: unknown) => void
-}
-
-interface Group {
-  readonly number: number
-  readonly appends: readonly Append[]
-}
-
-// Bounds of one group: how long the script holds Redis up, and how much is sent again when a connection breaks.
-const maxGroupEntries = 256
-const maxGroupBytes = 2 ** 22
-// Bounds of what waits for its group.
-const maxQueuedEntries = 65_536
-const maxQueuedBytes = 2 ** 26
-// Longer than any group is sent again.
-const rememberMs = 120_000
-const waitMs = 1500
 const patrolMs = 100
 const displaced = /READONLY|MASTERDOWN|LOADING|MOVED|CLUSTERDOWN|NOAUTH/
 
@@ -61,21 +43,22 @@ const displaced = /READONLY|MASTERDOWN|LOADING|MOVED|CLUSTERDOWN|NOAUTH/
  * Groups what many append into one call of the script, one at a time.
  *
  * A group whose answer was lost is sent again over the next connection, under its number: the script gives the answer again, and stores nothing twice.
- * What has not been answered when its time is up is rejected, though it may be stored.
+ * What has not been answered when its time is up is rejected, though it may be stored. Whoever repeats an errand gives it again under its number too.
+ *
+ * Once too few replicas have acknowledged, nothing is written until they do: it would be stored all the same, and the caller be told that it was not.
  */
 export class Appender {
   readonly #options: AppenderOptions
   readonly #patrol: NodeJS.Timeout
-  #queue: Append[] = []
-  #queuedEntries = 0
-  #queuedBytes = 0
+  readonly #queue: GroupQueue
   #group: Group | undefined
-  #groups = 0
   #restored = 0
   #footing: Footing | undefined
   #away = 'Redis is not connected yet'
   #pumping: Promise<void> | undefined
   #refusal: string | undefined
+  /** What is missing for it to be safe. */
+  #missing: string | undefined
   #head = 0
   /** Stored, and not yet followed. */
   #unseen: { readonly position: number; readonly append: Append; readonly appended: readonly Appended[] }[] = []
@@ -83,12 +66,13 @@ export class Appender {
 
   constructor(options: AppenderOptions) {
     this.#options = options
+    this.#queue = new GroupQueue(options.writer)
     this.#patrol = setInterval(() => this.#rejectLate(), patrolMs).unref()
   }
 
   /** Why the last group was refused; absent when it was not. */
   get refusal(): string | undefined {
-    return this.#refusal
+    return this.#missing ?? this.#refusal
   }
 
   /** What somebody else has found out. */
@@ -96,18 +80,18 @@ export class Appender {
     this.#refusal = reason
   }
 
-  append(entries: readonly Entry[]): Promise<readonly Appended[]> {
-    if (this.#footing === undefined) return Promise.reject(new BridgeError('log_unavailable', this.#away))
-    if (this.#queuedEntries >= maxQueuedEntries || this.#queuedBytes >= maxQueuedBytes) {
+  append(entries: readonly Entry[], errand?: symbol): Promise<readonly Appended[]> {
+    const reason = this.#footing === undefined ? this.#away : this.#missing
+    if (reason !== undefined) return Promise.reject(new BridgeError('log_unavailable', reason))
+    if (this.#queue.isFull) {
       return Promise.reject(new BridgeError('log_unavailable', 'more is waiting to be written to Redis than it takes'))
     }
     return new Promise((resolve, reject) => {
       // What cannot be encoded throws here and concerns this caller alone.
       const frames = entries.map((entry) => toFrame(entry))
       const bytes = frames.reduce((sum, { body }) => sum + body.length, 0)
-      this.#queue.push({ frames, bytes, deadline: performance.now() + this.#options.patienceMs, resolve, reject })
-      this.#queuedEntries += frames.length
-      this.#queuedBytes += bytes
+      const deadline = performance.now() + this.#options.patienceMs
+      this.#queue.push({ frames, bytes, errand, deadline, resolve, reject })
       this.#wake()
     })
   }
@@ -117,7 +101,7 @@ export class Appender {
     let newest = 0
     for (let from = 0; from < lost.length; from += maxGroupEntries) {
       const frames = lost.slice(from, from + maxGroupEntries).map(({ entry, position }) => toFrame(entry, position))
-      const appended = await this.#write(footing, `${this.#options.writer}-restore`, ++this.#restored, frames)
+      const appended = await this.#write(footing, { writer: `${this.#options.writer}-restore`, number: ++this.#restored, rememberMs }, frames)
       newest = Math.max(newest, ...appended.map(({ position }) => position))
     }
     return newest
@@ -127,6 +111,8 @@ export class Appender {
   open(footing: Footing): void {
     this.#footing = footing
     this.#refusal = undefined
+    const { waitReplicas: wanted, everyMs, keys } = this.#options
+    void watchReplicas(footing.link, { wanted, probe: keys.probe, everyMs, onJudged: (missing) => this.#judged(missing) })
     this.#wake()
   }
 
@@ -134,10 +120,7 @@ export class Appender {
   shut(reason: string): void {
     this.#footing = undefined
     this.#away = reason
-    const waiting = this.#queue.splice(0)
-    this.#queuedEntries = 0
-    this.#queuedBytes = 0
-    for (const { reject } of waiting) reject(new BridgeError('log_unavailable', reason))
+    this.#queue.rejectAll(reason)
   }
 
   /** Everything up to here has been handed over. */
@@ -155,8 +138,13 @@ export class Appender {
     clearInterval(this.#patrol)
   }
 
+  #judged(missing: string | undefined): void {
+    this.#missing = missing
+    if (missing !== undefined) this.#queue.rejectAll(missing)
+  }
+
   #isIdle(): boolean {
-    return this.#queue.length === 0 && this.#group === undefined && this.#unseen.length === 0
+    return this.#queue.isEmpty && this.#group === undefined && this.#unseen.length === 0
   }
 
   #checkIdle(): void {
@@ -176,18 +164,18 @@ export class Appender {
     this.#checkIdle()
     // Another connection may have come while the old one was being given up.
     const ready = this.#footing !== undefined && this.#footing.link.failure === undefined
-    if (ready && (this.#group !== undefined || this.#queue.length > 0)) this.#wake()
+    if (ready && (this.#group !== undefined || !this.#queue.isEmpty)) this.#wake()
   }
 
   async #writeGroups(): Promise<void> {
-    while (this.#group !== undefined || this.#queue.length > 0) {
+    while (this.#group !== undefined || !this.#queue.isEmpty) {
       const footing = this.#footing
       if (footing === undefined || footing.link.failure !== undefined) return
-      this.#group ??= { number: ++this.#groups, appends: this.#takeGroup() }
+      this.#group ??= this.#queue.take()
       const group = this.#group
       try {
         const frames = group.appends.flatMap((append) => append.frames)
-        const appended = await this.#write(footing, this.#options.writer, group.number, frames)
+        const appended = await this.#write(footing, group, frames)
         this.#refusal = undefined
         this.#group = undefined
         this.#settle(group, appended)
@@ -204,7 +192,11 @@ export class Appender {
   }
 
   /** @throws Refused, BridgeError: nothing was stored, or not as safely as asked for. Or why the link is over: then it is not known. */
-  async #write({ link, epoch, server, known }: Footing, writer: string, number: number, frames: readonly Frame[]): Promise<readonly Appended[]> {
+  async #write(
+    { link, epoch, server, known }: Footing,
+    { writer, number, rememberMs }: Numbered,
+    frames: readonly Frame[],
+  ): Promise<readonly Appended[]> {
     const { keys, clock, dedupeWindowMs, waitReplicas } = this.#options
     const { idKeys, mixed, args } = toAppendCall(frames, keys)
     const fixed = [keys.meta, keys.log, keys.volatile, keys.members, keys.sessions, keys.revocations, keys.writer(writer)]
@@ -216,24 +208,10 @@ export class Appender {
       link.end(error)
       throw error
     }
-    await waitForReplicas(link, waitReplicas)
+    const missing = await missingReplicas(link.commands, waitReplicas)
+    this.#judged(missing)
+    if (missing !== undefined) throw new BridgeError('log_unavailable', `${missing}; the entries may be stored`)
     return readOutcomes(result ?? '')
-  }
-
-  #takeGroup(): readonly Append[] {
-    let entries = 0
-    let bytes = 0
-    const end = this.#queue.findIndex((append, index) => {
-      entries += append.frames.length
-      bytes += append.bytes
-      return index > 0 && (entries > maxGroupEntries || bytes > maxGroupBytes)
-    })
-    const taken = this.#queue.splice(0, end === -1 ? this.#queue.length : end)
-    for (const append of taken) {
-      this.#queuedEntries -= append.frames.length
-      this.#queuedBytes -= append.bytes
-    }
-    return taken
   }
 
   /** Answers those whose entries have been followed; the others when they are. */
@@ -257,26 +235,11 @@ export class Appender {
       // Without a connection nobody waits for its answer any more, and nothing needs its number.
       if (this.#footing === undefined) this.#group = undefined
     }
-    while (this.#queue[0] !== undefined && late(this.#queue[0])) {
-      const append = this.#queue.shift()
-      if (append === undefined) break
-      this.#queuedEntries -= append.frames.length
-      this.#queuedBytes -= append.bytes
-      reject(append, 'Redis has not answered in time')
-    }
+    this.#queue.rejectLate(now)
     while (this.#unseen[0] !== undefined && late(this.#unseen[0].append)) {
       const unseen = this.#unseen.shift()
       if (unseen !== undefined) reject(unseen.append, 'the entries are stored in Redis, but this node has not read them back in time')
     }
     this.#checkIdle()
   }
-}
-
-/** @throws BridgeError log_unavailable: it is stored, but not as safely as asked for. Or why the link is over */
-export async function waitForReplicas({ commands }: Link, replicas: number): Promise<void> {
-  if (replicas === 0) return
-  const acknowledged = Number(await commands.call(['WAIT', String(replicas), String(waitMs)], waitMs))
-  if (acknowledged >= replicas) return
-  const wanted = `of the ${replicas} that SIDECAST_REDIS_WAIT asks for`
-  throw new BridgeError('log_unavailable', `only ${acknowledged} replicas ${wanted} have acknowledged in ${waitMs} ms; the entries may be stored`)
 }

@@ -1,4 +1,4 @@
-import { type Footing, waitForReplicas } from './appender.ts'
+import type { Footing } from './appender.ts'
 import { toList, toText } from './connection.ts'
 import { formatAddress } from './endpoint.ts'
 import { explain, Refused } from './failure.ts'
@@ -10,7 +10,6 @@ export interface CanariesOptions {
   readonly keys: LogKeys
   /** Names this node to the others. */
   readonly writer: string
-  readonly waitReplicas: number
   /** From one to the next. */
   readonly everyMs: number
   /** What the last one has shown: why nothing can be written; undefined: it can. */
@@ -92,7 +91,7 @@ export class Canaries {
   }
 
   async #send({ link, epoch, server, known }: Footing): Promise<void> {
-    const { keys, writer, waitReplicas, onJudged } = this.#options
+    const { keys, writer, onJudged } = this.#options
     const token = `${writer}.${++this.#count}`
     this.#sent.set(token, performance.now())
     const args = [epoch, server, String(known()), writer, token, String(forgetWriterMs)]
@@ -100,7 +99,6 @@ export class Canaries {
       const answer = await link.commands.run(canaryScript, [keys.meta, keys.log, keys.canary, keys.writers], args)
       const [status] = toList(answer).map(toText)
       if (status !== 'ok') link.end(new Error(`the log in Redis is not the one that this node knows (${status})`))
-      await waitForReplicas(link, waitReplicas)
       onJudged(undefined)
     } catch (error) {
       this.#sent.delete(token)

@@ -16,13 +16,15 @@ const maxRedirections = 5
 /** How often the sentinels are asked whether it is still the master. */
 const askMs = 1000
 
-/** Two connections to the same process: one that commands, and one that waits for what comes. When one ends, both do. */
+/** Connections to the same process: one that commands, one that waits for what comes, and `another` where it is needed. When one ends, all do. */
 export class Link {
   readonly server: Server
   readonly address: RedisAddress
   readonly commands: Connection
   readonly follower: Connection
+  readonly #options: LinkOptions
   readonly #sentinels: Sentinels | undefined
+  readonly #others: Connection[] = []
   #asking: NodeJS.Timeout | undefined
   #failure: Error | undefined
 
@@ -61,18 +63,12 @@ export class Link {
   }
 
   static async #complete(commands: Connection, server: Server, options: LinkOptions, sentinels: Sentinels | undefined): Promise<Link> {
-    const follower = await connect(commands.address, options)
-    try {
-      const { runId } = await readServer(follower)
-      if (runId !== server.runId) throw new Error('the two connections lead to two servers')
-      return new Link(server, commands, follower, sentinels)
-    } catch (error) {
-      follower.end(new Error('the connection is not used'))
-      throw error
-    }
+    const follower = await connectTo(server, commands.address, options)
+    return new Link(server, commands, follower, options, sentinels)
   }
 
-  private constructor(server: Server, commands: Connection, follower: Connection, sentinels: Sentinels | undefined) {
+  private constructor(server: Server, commands: Connection, follower: Connection, options: LinkOptions, sentinels: Sentinels | undefined) {
+    this.#options = options
     this.#sentinels = sentinels
     this.server = server
     this.address = commands.address
@@ -87,13 +83,26 @@ export class Link {
     return this.#failure
   }
 
+  /** One more connection, for what would hold the others up. @throws why the link is over */
+  async another(): Promise<Connection> {
+    try {
+      const connection = await connectTo(this.server, this.address, this.#options)
+      this.#others.push(connection)
+      connection.onEnd((error) => this.end(error))
+      if (this.#failure !== undefined) connection.end(this.#failure)
+      return connection
+    } catch (error) {
+      this.end(error instanceof Error ? error : new Error(String(error)))
+      throw error
+    }
+  }
+
   end(error: Error): void {
     if (this.#failure !== undefined) return
     this.#failure = error
     clearTimeout(this.#asking)
     this.#sentinels?.close()
-    this.commands.end(error)
-    this.follower.end(error)
+    for (const connection of [this.commands, this.follower, ...this.#others]) connection.end(error)
   }
 
   /** One that was replaced while it lives, cut off from the sentinels, says nothing about it. */
@@ -117,6 +126,18 @@ function connect(address: RedisAddress, { endpoint, ca, timeoutMs }: LinkOptions
     ...(username !== undefined && { username }),
     ...(password !== undefined && { password }),
   })
+}
+
+/** @throws Error: it leads to another server; Refused, or the error of the network */
+async function connectTo({ runId }: Server, address: RedisAddress, options: LinkOptions): Promise<Connection> {
+  const connection = await connect(address, options)
+  try {
+    if ((await readServer(connection)).runId !== runId) throw new Error('two connections lead to two servers')
+    return connection
+  } catch (error) {
+    connection.end(new Error('the connection is not used'))
+    throw error
+  }
 }
 
 /** The node of a cluster that has the keys, when this one has not. */

@@ -78,14 +78,13 @@ export class RedisLog implements EventLog {
     this.#window = window
     this.#meta = meta
     this.#runs = runsOf(meta)
-    const { dedupeWindowMs, waitReplicas, clock } = options
-    this.#appender = new Appender({ keys, writer: this.#writer, dedupeWindowMs, waitReplicas, clock, patienceMs })
+    const { dedupeWindowMs, waitReplicas, clock, canaryMs: everyMs = 2000 } = options
+    this.#appender = new Appender({ keys, writer: this.#writer, dedupeWindowMs, waitReplicas, everyMs, clock, patienceMs })
     this.#appender.followed(window.state.head)
     this.#canaries = new Canaries({
       keys,
       writer: this.#writer,
-      waitReplicas,
-      everyMs: options.canaryMs ?? 2000,
+      everyMs,
       onJudged: (refusal) => this.#appender.refused(refusal),
       onFailure: (error) => this.#report(error),
     })
@@ -108,9 +107,9 @@ export class RedisLog implements EventLog {
     return Buffer.from(this.#meta.secret, 'hex')
   }
 
-  append(entries: readonly Entry[]): Promise<readonly Appended[]> {
+  append(entries: readonly Entry[], errand?: symbol): Promise<readonly Appended[]> {
     if (this.#closing !== undefined) return Promise.reject(new BridgeError('log_unavailable', 'the log is closed'))
-    return entries.length === 0 ? Promise.resolve([]) : this.#appender.append(entries)
+    return entries.length === 0 ? Promise.resolve([]) : this.#appender.append(entries, errand)
   }
 
   follow(onEntries: (entries: readonly Stored[]) => void, onLost?: () => void): void {
