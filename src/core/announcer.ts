@@ -12,7 +12,10 @@ type Pending =
   /** By room: whether it was entered. */
   | { readonly kind: 'rooms'; readonly rooms: Map<string, boolean> }
 
-/** Tells the other processes who is connected here: what happens in one turn of the event loop goes out together. */
+/**
+ * Tells the other processes who is connected here: what happens in one tick goes out together, at its end. That is before a client gets what it is told in the
+ * same tick, so those who hear of a session from its client know it already, as far as a line to another process can be sure of that.
+ */
 export class Announcer implements PresenceObserver {
   readonly #link: PeerLink
   readonly #told = new WeakMap<Session, { readonly transport: string; readonly expiresAt: number | null }>()
@@ -38,7 +41,7 @@ export class Announcer implements PresenceObserver {
   roomChanged(session: Session, room: string, entered: boolean): void {
     const pending = this.#pending.get(session.id)
     if (pending === undefined) this.#put(session, { kind: 'rooms', rooms: new Map([[room, entered]]) })
-    // One that was opened in this turn is told with the rooms that it has at the end of it.
+    // One that was opened in this tick is told with the rooms that it has at the end of it.
     else if (pending.kind === 'rooms' && !pending.rooms.delete(room)) pending.rooms.set(room, entered)
   }
 
@@ -70,7 +73,7 @@ export class Announcer implements PresenceObserver {
   }
 
   #put(session: Session, pending: Pending): void {
-    if (this.#pending.size === 0) setImmediate(() => this.#flush())
+    if (this.#pending.size === 0) queueMicrotask(() => this.#flush())
     this.#pending.set(session.id, pending)
   }
 

@@ -308,11 +308,13 @@ export class Delivery {
   }
 
   #peersChanged(node: string, changes: readonly PresenceChange[]): void {
-    for (const change of changes) if (change.kind === 'opened') this.#openedElsewhere(change.session)
+    // What that process has told before it knew of a revocation is over already.
+    const current = changes.filter((change) => change.kind !== 'opened' || !this.revocations.ends(change.session))
+    for (const change of current) if (change.kind === 'opened') this.#openedElsewhere(change.session)
     this.#depart(
       this.peers.apply(
         node,
-        changes.filter((change) => change.kind !== 'opened' || this.presence.byId(change.session.session) === undefined),
+        current.filter((change) => change.kind !== 'opened' || this.presence.byId(change.session.session) === undefined),
       ),
     )
   }

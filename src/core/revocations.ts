@@ -1,7 +1,8 @@
 import type { RevocationEntry, Stored } from './entry.ts'
 import type { EventLog } from './event-log.ts'
 import type { Identity } from './identity.ts'
-import { isRevoked, lifts, type Revocation, tokenIds } from './revocation.ts'
+import type { PeerSession } from './peers.ts'
+import { endsSession, isRevoked, lifts, type MarkedToken, type Revocation, tokenIds } from './revocation.ts'
 
 /** The revocations in force. Which one concerns a token is found by what the token says, however many there are. */
 export class Revocations {
@@ -51,6 +52,19 @@ export class Revocations {
       for (const revocation of this.#byKey.get(key)?.values() ?? []) if (refuses(revocation)) return revocation
     }
     return this.ahead().find(({ entry }) => refuses(entry.revocation))?.entry.revocation
+  }
+
+  /** Whether one that was dispatched already has ended a session of another process. */
+  ends({ user, token, attachedAt }: Pick<PeerSession, 'user' | 'token' | 'attachedAt'>): boolean {
+    const marked = { ...token, user }
+    return keysOf(marked).some((key) =>
+      [...(this.#byKey.get(key)?.keys() ?? [])].some((id) => {
+        const stored = this.#byId.get(id)
+        if (stored === undefined) return false
+        const { position, time, entry } = stored
+        return entry.revocation.expiresAt > this.#now() && endsSession(marked, attachedAt, { position, time, revocation: entry.revocation })
+      }),
+    )
   }
 
   /** Those that are stored and were not dispatched yet: what is read from the log may stand behind them. */
@@ -106,6 +120,6 @@ function keyOf({ jti, sid, user }: Revocation): string {
   return id ?? (user === undefined ? 'all' : `user:${user}`)
 }
 
-function keysOf(identity: Identity): readonly string[] {
-  return [...tokenIds(identity), `user:${identity.user}`, 'all']
+function keysOf(token: MarkedToken): readonly string[] {
+  return [...tokenIds(token), `user:${token.user}`, 'all']
 }

@@ -65,12 +65,16 @@ export class Channel<In extends object, Out extends object> {
     if (!this.#corked) {
       this.#corked = true
       this.#stream.cork()
-      process.nextTick(() => {
-        this.#corked = false
-        this.#stream.uncork()
-      })
+      process.nextTick(() => this.flush())
     }
     this.#stream.write(frame)
+  }
+
+  /** What was sent so far leaves now, before anything else that is done in this turn. */
+  flush(): void {
+    if (!this.#corked) return
+    this.#corked = false
+    this.#stream.uncork()
   }
 
   #take(chunk: Buffer): void {

@@ -53,6 +53,8 @@ export class ParentLink implements LogLink, PeerLink, ChannelListener<ToWorker> 
 
   announce(changes: readonly PresenceChange[]): void {
     this.tell({ kind: 'presence', changes })
+    // Before the clients are told: what they say to the backend must not be news to the parent.
+    this.#channel.flush()
   }
 
   follow(listener: ((entries: readonly Stored[]) => void) | PeerListener): void {

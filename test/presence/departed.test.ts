@@ -1,10 +1,13 @@
 import { setImmediate } from 'node:timers/promises'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import type { Publisher } from '../../src/core/access.ts'
 import type { PeerLink, PeerListener, PeerSession, PresenceChange } from '../../src/core/peers.ts'
 import { Session } from '../../src/core/session.ts'
 import { newFolder } from '../log/folders.ts'
 import { Stage } from '../membership/stage.ts'
 import { MemoryConnection } from '../support/memory-connection.ts'
+
+const backend: Publisher = { name: 'test', scopes: ['publish', 'read', 'admin'] }
 
 // The test plays the other processes.
 let others: PeerListener
@@ -132,6 +135,28 @@ test('what happens in one turn is told together, and what has cancelled itself o
   announced = []
   others.asked()
   expect(announced).toMatchObject([{ kind: 'all-begin' }, { kind: 'opened', session: { session: 's', rooms: ['r', 'q'] } }, { kind: 'all-end' }])
+})
+
+test('the others are told of a session before its client is', async () => {
+  attach('s')
+  // What is written to clients leaves at the end of the tick, behind this.
+  await undefined
+  expect(announced).toMatchObject([{ kind: 'opened', session: { session: 's' } }])
+})
+
+test('a session that a revocation has ended is not counted, however late its process tells of it', async () => {
+  const [late, later] = [at('late'), at('later')]
+  await stage.hub.revoke(backend, { user: '7' })
+  others.changed('other', [opened(late)])
+  expect(stage.hub.places.count('7')).toBe(0)
+  // Nor is it taken for one that has been there.
+  others.changed('other', [
+    { kind: 'rooms', session: 'late', entered: ['r'], left: [] },
+    { kind: 'closed', session: 'late' },
+  ])
+  const attachedAt = stage.log.head()
+  others.changed('other', [opened({ ...later, attachedAt, token: { iat: stage.now + 1000 } })])
+  expect(stage.hub.places.count('7')).toBe(1)
 })
 
 test('a process that tells all anew has no other sessions than those', () => {
