@@ -110,7 +110,8 @@ test.each(rounds)(
     expect(wrong).toEqual([])
     for (const { accepted: own } of publishers)
       expect(own.map(({ position }) => position)).toEqual(own.map(({ position }) => position).toSorted((a, b) => a - b))
-    expect(total.delivered).toBeGreaterThan(total.accepted)
+    // Most of it may be what they were told that they have missed, when no node was left that knew Redis before it was killed.
+    expect(total.delivered + total.missed).toBeGreaterThan(total.accepted)
     expect(total.reconnects).toBeGreaterThan(wanted.nodeKills)
   },
 )

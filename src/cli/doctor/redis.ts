@@ -19,8 +19,10 @@ export async function checkRedis({ endpoint, ca, prefix }: NonNullable<Config['r
     const info = toText(await link.commands.call(['INFO']))
     const says = (name: string): string => new RegExp(`^${name}:(.*?)\\r?$`, 'm').exec(info)?.[1] ?? ''
     const { eviction } = link.server
+    // Valkey calls itself the Redis that it began as, too.
+    const version = says('valkey_version') === '' ? says('redis_version') : `${says('valkey_version')} of Valkey`
     return [
-      ok(`connected to the master at ${formatAddress(link.address)}, version ${says('redis_version')}; the user has the rights`),
+      ok(`connected to the master at ${formatAddress(link.address)}, version ${version}; the user has the rights`),
       eviction === 'noeviction'
         ? ok('it throws nothing away')
         : problem(
