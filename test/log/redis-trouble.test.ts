@@ -44,6 +44,27 @@ describe('a node says what is wrong with its Redis, and goes on when it is cured
     expect(node.told).toBe(0)
   })
 
+  test('it answers, and what the node writes does not come back', async () => {
+    await using redis = await startRedis()
+    const node = await startNode(redis)
+    // As if its clock had been put back: canaries come to stand where the node has read already.
+    await redis.command('XADD', '{test}:canary', `${Date.now() + 2 ** 30}-0`, 'token', 'of another node')
+    const writtenAt = performance.now()
+    await until(() => performance.now() - (node.log.health().canaryAgeMs ?? 0) > writtenAt)
+    await redis.command('DEL', '{test}:canary')
+    await node.append('a')
+    await until(() => !node.log.health().appendable)
+    const { canaryAgeMs, ...health } = node.log.health()
+    expect(health).toEqual({ appendable: false, reason: expect.stringMatching(/nothing that this node writes has come back from Redis for \d+ s/) })
+    // Far above what it takes.
+    expect(canaryAgeMs).toBeLessThan(30_000)
+    expect(await redis.command('XLEN', '{test}:canary')).toBeGreaterThan(1)
+    await redis.command('XADD', '{test}:canary', `${Date.now() + 2 ** 31}-0`, 'token', 'of another node')
+    await until(() => node.log.health().appendable)
+    await node.append('b')
+    expect([node.seen, node.told]).toEqual([['a', 'b'], 0])
+  })
+
   test('it stands still', async () => {
     await using redis = await startRedis()
     const node = await startNode(redis)
