@@ -40,7 +40,14 @@ function binaryAttributes(headers: Headers): Attributes | undefined {
   const attributes = new Map<string, unknown>()
   for (const [name, value] of headers) {
     const start = prefix.exec(name)?.[0].length
-    if (start !== undefined) attributes.set(name.slice(start), value)
+    if (start === undefined) continue
+    const attribute = name.slice(start)
+    if (attributes.has(attribute) && attributes.get(attribute) !== value)
+      throw new BridgeError(
+        'invalid_event',
+        `the attribute ${attribute} of CloudEvents is there twice, with different prefixes, and does not say the same`,
+      )
+    attributes.set(attribute, value)
   }
   return attributes.has('specversion') || attributes.has('type') ? attributes : undefined
 }

@@ -2,13 +2,25 @@ import { isUtf8 } from 'node:buffer'
 import { isRawNumber } from '../core/json.ts'
 import { BridgeError } from '../errors.ts'
 
-/** The headers of a message by their names in lower case: frameworks disagree about the case, and nobody means two. */
+/** The headers of a message by their names in lower case: frameworks disagree about the case. */
 export type Headers = ReadonlyMap<string, unknown>
 
 const none: Headers = new Map()
 
+// What others have put there twice does not matter to anybody here.
+const read = /^(?:sidecast-|cloudevents[:_]|ce-|type$|__typeid__$)/
+
+/** Of two that differ in case only, one would be lost: who gets the event must not depend on which. @throws BridgeError invalid_event */
 export function toHeaders(table: Readonly<Record<string, unknown>> | undefined): Headers {
-  return table === undefined ? none : new Map(Object.entries(table).map(([name, value]) => [name.toLowerCase(), value]))
+  if (table === undefined) return none
+  const headers = new Map<string, unknown>()
+  for (const [name, value] of Object.entries(table)) {
+    const key = name.toLowerCase()
+    if (headers.has(key) && headers.get(key) !== value && read.test(key))
+      throw new BridgeError('invalid_event', `the header ${key} is there twice, in different cases, and does not say the same`)
+    headers.set(key, value)
+  }
+  return headers
 }
 
 /** A value and the name under which its publisher knows it. */
@@ -42,7 +54,9 @@ export function toFlag({ name, value }: Field): boolean {
   if (typeof value === 'boolean') return value
   if (value === 'true') return true
   if (value === 'false') return false
-  throw new BridgeError('invalid_event', `${name} is ${typeof value === 'string' ? 'other text' : describe(value)}; it has to be true or false`)
+  const isNumber = typeof value === 'number' || isRawNumber(value)
+  const kind = typeof value === 'string' ? 'other text' : isNumber ? 'a number' : describe(value)
+  throw new BridgeError('invalid_event', `${name} is ${kind}; it has to be true or false`)
 }
 
 /** What was not UTF-8 has become U+FFFD on the way, and two different names could have become the same. @throws BridgeError invalid_event */
