@@ -5,11 +5,11 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     environment: 'node',
     globalSetup: ['test/support/clear-artifacts.ts'],
-    // What takes this long is stuck: the tests wait for what is meant, never for a time.
-    testTimeout: 90_000,
-    hookTimeout: 90_000,
+    // What takes this long is stuck, also on a slow machine: the tests wait for what is meant, never for a time.
+    testTimeout: 180_000,
+    hookTimeout: 180_000,
     teardownTimeout: 10_000,
-    expect: { poll: { timeout: 25_000 } },
+    expect: { poll: { timeout: 60_000 } },
     // Two cores may be all there is, and some files start a browser, a JVM or a bridge of their own.
     maxWorkers: 3,
   },

@@ -292,7 +292,7 @@ describe('a bridge that was killed', () => {
 })
 
 describe('a full disk', () => {
-  test('refuses what cannot be stored, keeps the sessions, and is over when there is room', { timeout: 90_000 }, async () => {
+  test('refuses what cannot be stored, keeps the sessions, and is over when there is room', async () => {
     const { bridge, publicUrl, privateUrl, place, call } = await startBridge()
     await using session = connectSession(publicUrl, { token: login('7') })
     await session.notice('sidecast:ready')

@@ -17,7 +17,7 @@ async function assertFor(limitMs: number, property: fc.IAsyncProperty<[Command[]
   for (let round = 0; Date.now() < end; round++) await fc.assert(property, { seed: seed + round, numRuns })
 }
 
-test('whatever happens at once, every session gets what it is entitled to, once, in order, and nothing else', { timeout: 120_000 }, async () => {
+test('whatever happens at once, every session gets what it is entitled to, once, in order, and nothing else', async () => {
   const stage = new Stage(folderNamed('stage'))
   await stage.open()
   const totals: Record<string, number> = { runs: 0 }
@@ -41,7 +41,7 @@ test('whatever happens at once, every session gets what it is entitled to, once,
   }
 })
 
-test('the same holds for stock clients of a bridge, on WebSocket and on long-polling', { timeout: 120_000 }, async () => {
+test('the same holds for stock clients of a bridge, on WebSocket and on long-polling', async () => {
   const totals = { runs: 0, received: 0 }
   const property = fc.asyncProperty(fc.array(command, { minLength: 20, maxLength: 120, size: 'max' }), async (commands) => {
     await using bridge = await startTestBridge({ JWT_CLOCK_TOLERANCE: '0s' })

@@ -67,9 +67,7 @@ interface PackedPackage {
   readonly files: readonly { readonly path: string }[]
 }
 
-test('the package holds the build, the contract, the readme and the license, and runs where it is installed, with workers', {
-  timeout: 180_000,
-}, async () => {
+test('the package holds the build, the contract, the readme and the license, and runs where it is installed, with workers', async () => {
   const { tarball, files } = await pack()
   expect(files.filter((file) => !file.startsWith('dist/')).toSorted()).toEqual(['LICENSE', 'README.md', 'openapi.yaml', 'package.json'])
   expect(files).toContain('dist/cli.js')
@@ -93,9 +91,7 @@ test('the package holds the build, the contract, the readme and the license, and
   expect((await fetch(`${privateUrl}/openapi.yaml`)).status).toBe(200)
 })
 
-test('a build removes what is no longer in the sources, and leaves alone what would be the same: a bridge may be running from it', {
-  timeout: 120_000,
-}, async () => {
+test('a build removes what is no longer in the sources, and leaves alone what would be the same: a bridge may be running from it', async () => {
   const copy = await copyOfSources()
   const dist = join(copy, 'dist')
   await mkdir(dist)

@@ -256,7 +256,7 @@ test('an expired revocation refuses nobody and is forgotten by a sweep, some at 
   expect(log.head()).toBe(end)
 })
 
-test('what looking for a revocation costs does not depend on how many there are', { timeout: 60_000 }, async () => {
+test('what looking for a revocation costs does not depend on how many there are', async () => {
   const { hub, log, attach, directory } = await openHub()
   const looks = (other: Hub): number => {
     let reads = 0

@@ -54,7 +54,7 @@ const revokedUntilItsEnd: readonly Command[] = [
   ),
 ]
 
-test('whatever happens to its token and its rooms, a session is told all of it and gets what it is entitled to', { timeout: 120_000 }, async () => {
+test('whatever happens to its token and its rooms, a session is told all of it and gets what it is entitled to', async () => {
   const decider: Decider = new Decider(() => stage.now)
   const stage: Stage = new Stage(folderNamed('life'), { clockToleranceMs: toleranceMs, authorizeRoom: decider })
   await stage.open()

@@ -16,12 +16,12 @@ import { amqpMetric, numbered, publishTo, untilAttached, untilFailing, untilMetr
 let broker: Broker
 beforeAll(async () => {
   broker = await startBroker()
-}, 120_000)
+})
 afterAll(() => broker?.close())
 
 const range = (from: number, to: number): readonly number[] => Array.from({ length: to - from }, (_, index) => from + index)
 
-test('messages arrive in order and are acked when they are stored; what cannot be delivered does not hold them up', { timeout: 60_000 }, async () => {
+test('messages arrive in order and are acked when they are stored; what cannot be delivered does not hold them up', async () => {
   await using bridge = await startConsumingBridge(broker)
   const { exchange, queue, deadLetter } = bridge.names
   await using session = connectSession(bridge.publicUrl, { token: login('7') })
@@ -38,7 +38,7 @@ test('messages arrive in order and are acked when they are stored; what cannot b
   expect(await amqpMetric(bridge, 'appended_total')).toBe(2000)
 })
 
-test('what is delivered again after a lost connection reaches the user once, in order', { timeout: 90_000 }, async () => {
+test('what is delivered again after a lost connection reaches the user once, in order', async () => {
   await using proxy = await startTcpProxy(broker)
   await using bridge = await startConsumingBridge(broker, { AMQP_URL: broker.urlFor({ port: proxy.port }) })
   await using session = connectSession(bridge.publicUrl, { token: login('7') })
@@ -73,7 +73,7 @@ test('an id that stands at another event goes to the dead letters; the same agai
   expect(await amqpMetric(bridge, 'duplicate_total')).toBe(1)
 })
 
-test('a dead letter that no queue takes is not acked: it is tried again until one does', { timeout: 60_000 }, async () => {
+test('a dead letter that no queue takes is not acked: it is tried again until one does', async () => {
   await using bridge = await startConsumingBridge(broker)
   const { exchange, deadLetter } = bridge.names
   const connection = await broker.connect()
@@ -101,9 +101,7 @@ test('a dead letter that no queue takes is not acked: it is tried again until on
   await connection.close()
 })
 
-test('a log that cannot append pauses the consumer: nothing is lost, out of order or acked, and it goes on when there is room', {
-  timeout: 90_000,
-}, async () => {
+test('a log that cannot append pauses the consumer: nothing is lost, out of order or acked, and it goes on when there is room', async () => {
   const directory = await mkdtemp(join(tmpdir(), 'sidecast-full-'))
   const names = broker.names()
   await using process = new BridgeProcess({ AMQP_URL: broker.url, ...names.settings, MAX_EVENT_SIZE: '256kb' }, { directory })
@@ -136,7 +134,7 @@ test('a log that cannot append pauses the consumer: nothing is lost, out of orde
   await rm(directory, { recursive: true })
 })
 
-test('a bridge that is killed in the middle delivers nothing twice after it is back', { timeout: 90_000 }, async () => {
+test('a bridge that is killed in the middle delivers nothing twice after it is back', async () => {
   const directory = await mkdtemp(join(tmpdir(), 'sidecast-killed-'))
   const names = broker.names()
   const settings = { AMQP_URL: broker.url, ...names.settings }

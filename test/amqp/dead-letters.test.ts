@@ -10,7 +10,7 @@ import { startConsumingBridge } from './consuming-bridge.ts'
 let broker: Broker
 beforeAll(async () => {
   broker = await startBroker({ owned: true })
-}, 120_000)
+})
 afterAll(() => broker?.close())
 
 interface Message extends Options.Publish {
@@ -65,7 +65,7 @@ async function refuseThree(): Promise<Names> {
 }
 
 describe('list and show', () => {
-  test('say what each letter is and why it is here, and leave all as it was', { timeout: 60_000 }, async () => {
+  test('say what each letter is and why it is here, and leave all as it was', async () => {
     await using bridge = await startConsumingBridge(broker)
     const { names } = bridge
     expect(await deadLetters(names, 'list')).toEqual({ exitCode: 0, out: `There is no dead letter in ${names.deadLetter}.\n`, error: '' })
@@ -179,7 +179,7 @@ describe('replay', () => {
     expect((await deadLetters(names, 'show', 'm1')).out).toContain('  shop: "north"\n')
   })
 
-  test('that is killed half-way loses nothing and delivers nothing twice', { timeout: 60_000 }, async () => {
+  test('that is killed half-way loses nothing and delivers nothing twice', async () => {
     const count = 2000
     await using bridge = await startConsumingBridge(broker)
     const { names } = bridge
@@ -243,7 +243,7 @@ test('a broker that takes no messages is told of, and waited for', async () => {
   expect(out).toContain('3 letters are back')
 })
 
-test('what cannot be done is said with the exit code that scripts rely on', { timeout: 60_000 }, async () => {
+test('what cannot be done is said with the exit code that scripts rely on', async () => {
   const names = await refuseThree()
   for (const args of [
     ['show', '4'],

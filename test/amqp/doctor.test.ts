@@ -11,7 +11,7 @@ let directory = ''
 beforeAll(async () => {
   broker = await startBroker({ owned: true })
   directory = await mkdtemp(join(tmpdir(), 'sidecast-doctor-'))
-}, 120_000)
+})
 afterAll(async () => {
   await rm(directory, { recursive: true })
   await broker?.close()

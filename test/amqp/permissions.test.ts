@@ -9,7 +9,7 @@ import { deadLettersOf } from './dead-letters-of.ts'
 let broker: Broker
 beforeAll(async () => {
   broker = await startBroker()
-}, 120_000)
+})
 afterAll(() => broker?.close())
 
 const exactly = (...names: readonly string[]): string => `^(${names.map((name) => name.replaceAll('.', '\\.')).join('|')})$`

@@ -10,7 +10,7 @@ import { startConsumingBridge } from './consuming-bridge.ts'
 let broker: Broker
 beforeAll(async () => {
   broker = await startBroker()
-}, 120_000)
+})
 afterAll(() => broker?.close())
 
 // Debian's; the client logs through slf4j.

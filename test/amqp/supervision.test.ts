@@ -11,7 +11,7 @@ import { amqpMetric, consumerFailure, numbered, publishTo, untilAttached, untilF
 let broker: Broker
 beforeAll(async () => {
   broker = await startBroker()
-}, 120_000)
+})
 afterAll(() => broker?.close())
 
 interface Loss {
@@ -43,9 +43,7 @@ async function expectMended({ names = broker.names(), settings = {}, cause, fail
   expect(await amqpMetric(bridge, 'reconnects_total')).toBeGreaterThan(losses)
 }
 
-const slow = { timeout: 90_000 }
-
-test('a broker that cannot be reached does not keep the bridge from starting, and is consumed from when it can', slow, async () => {
+test('a broker that cannot be reached does not keep the bridge from starting, and is consumed from when it can', async () => {
   await using proxy = await startTcpProxy(broker)
   proxy.refuse()
   const names = broker.names()
@@ -62,13 +60,13 @@ test('a broker that cannot be reached does not keep the bridge from starting, an
   expect(await session.event(2)).toMatchObject({ data: 1 })
 })
 
-test('a connection that is cut', slow, async () => {
+test('a connection that is cut', async () => {
   await using proxy = await startTcpProxy(broker)
   const settings = { AMQP_URL: broker.urlFor({ port: proxy.port }) }
   await expectMended({ settings, cause: () => proxy.refuse(), failure: 'no consumer is attached', cure: () => proxy.restore() })
 })
 
-test('the broker is to be heard of every 5 s, unless the address says otherwise', slow, async () => {
+test('the broker is to be heard of every 5 s, unless the address says otherwise', async () => {
   for (const [query, seconds] of [
     ['', '5'],
     ['?heartbeat=7', '7'],
@@ -78,13 +76,13 @@ test('the broker is to be heard of every 5 s, unless the address says otherwise'
   }
 })
 
-test('a network that swallows everything', slow, async () => {
+test('a network that swallows everything', async () => {
   await using proxy = await startTcpProxy(broker)
   const settings = { AMQP_URL: `${broker.urlFor({ port: proxy.port })}?heartbeat=1` }
   await expectMended({ settings, cause: () => proxy.blackHole(), failure: 'Heartbeat timeout', cure: () => proxy.restore() })
 })
 
-test('a broker that is killed and comes back', slow, async () => {
+test('a broker that is killed and comes back', async () => {
   const names = broker.names()
   await (await startConsumingBridge(broker, names.settings))[Symbol.asyncDispose]()
   // RabbitMQ 3.10 writes down a new quorum queue within five seconds; one that is younger when the broker is killed never works again.
@@ -92,16 +90,16 @@ test('a broker that is killed and comes back', slow, async () => {
   await expectMended({ names, cause: () => broker.kill(), failure: 'no consumer is attached', cure: () => broker.restart() })
 })
 
-test('a broker that hangs', slow, async () => {
+test('a broker that hangs', async () => {
   const settings = { AMQP_URL: `${broker.url}?heartbeat=1` }
   await expectMended({ settings, cause: () => broker.stop(), failure: 'Heartbeat timeout', cure: () => broker.cont() })
 })
 
-test('a connection that the broker closes', slow, async () => {
+test('a connection that the broker closes', async () => {
   await expectMended({ cause: () => broker.closeConnections(), failure: 'CONNECTION_FORCED' })
 })
 
-test('a consumer that the broker cancels because its queue was deleted: it is declared anew', slow, async () => {
+test('a consumer that the broker cancels because its queue was deleted: it is declared anew', async () => {
   const remove = async ({ queue }: Names) => {
     const connection = await broker.connect()
     await (await connection.createChannel()).deleteQueue(queue)
@@ -110,7 +108,7 @@ test('a consumer that the broker cancels because its queue was deleted: it is de
   await expectMended({ cause: remove, failure: 'cancelled' })
 })
 
-test('a user that is deleted and created again', slow, async () => {
+test('a user that is deleted and created again', async () => {
   await broker.addUser('bridge', 'first-password')
   await expectMended({
     settings: { AMQP_URL: broker.urlFor({ user: 'bridge', password: 'first-password' }) },
@@ -121,7 +119,7 @@ test('a user that is deleted and created again', slow, async () => {
   await broker.deleteUser('bridge')
 })
 
-test('rights that are taken away and given back', slow, async () => {
+test('rights that are taken away and given back', async () => {
   await broker.addUser('limited', 'password')
   await expectMended({
     settings: { AMQP_URL: broker.urlFor({ user: 'limited', password: 'password' }) },
@@ -135,7 +133,7 @@ test('rights that are taken away and given back', slow, async () => {
   await broker.deleteUser('limited')
 })
 
-test('a channel that the broker closes during set-up', slow, async () => {
+test('a channel that the broker closes during set-up', async () => {
   await broker.addUser('limited', 'password')
   await expectMended({
     settings: { AMQP_URL: broker.urlFor({ user: 'limited', password: 'password' }) },
@@ -149,13 +147,13 @@ test('a channel that the broker closes during set-up', slow, async () => {
   await broker.deleteUser('limited')
 })
 
-test('connections that the broker closes again and again while the consumer is being set up', slow, async () => {
+test('connections that the broker closes again and again while the consumer is being set up', async () => {
   const closeAll =
     '[begin [catch rabbit_networking:close_connection(P, "by the test") || P <- rabbit_networking:connections()], timer:sleep(2) end || _ <- lists:seq(1, 1500)], ok.'
   await expectMended({ cause: async () => void (await broker.evaluate(closeAll)), failure: 'no consumer is attached' })
 })
 
-test('a channel that the broker closes because acks are overdue', slow, async () => {
+test('a channel that the broker closes because acks are overdue', async () => {
   const setTimes = (timeout: string, tick: string) =>
     broker.evaluate(`application:set_env(rabbit, consumer_timeout, ${timeout}), application:set_env(rabbit, channel_tick_interval, ${tick}).`)
   await setTimes('500', '200')
@@ -184,7 +182,7 @@ test('a channel that the broker closes because acks are overdue', slow, async ()
   }
 })
 
-test('a broker that is low on memory: events flow on, and dead letters wait for it', slow, async () => {
+test('a broker that is low on memory: events flow on, and dead letters wait for it', async () => {
   await using proxy = await startTcpProxy(broker)
   const names = broker.names()
   await (await startConsumingBridge(broker, names.settings))[Symbol.asyncDispose]()
@@ -211,7 +209,7 @@ test('a broker that is low on memory: events flow on, and dead letters wait for 
   }
 })
 
-test('a bridge that stops acks what it has and leaves the rest to the next', slow, async () => {
+test('a bridge that stops acks what it has and leaves the rest to the next', async () => {
   const names = broker.names()
   const bridge = await startConsumingBridge(broker, names.settings)
   const total = 3000

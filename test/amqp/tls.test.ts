@@ -8,7 +8,7 @@ import { publishTo, untilFailing } from './observed.ts'
 let broker: Broker
 beforeAll(async () => {
   broker = await startBroker({ tls: true })
-}, 120_000)
+})
 afterAll(() => broker?.close())
 
 const urlOf = (host: string): string => `amqps://guest:guest@${host}:${broker.tls?.port}`

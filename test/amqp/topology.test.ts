@@ -8,7 +8,7 @@ import { numbered, publishTo, untilAttached, untilFailing } from './observed.ts'
 let broker: Broker
 beforeAll(async () => {
   broker = await startBroker()
-}, 120_000)
+})
 afterAll(() => broker?.close())
 
 const startAt = (names: Names, settings: Readonly<Record<string, string>> = {}) =>

@@ -112,7 +112,7 @@ const mutation = fc.oneof(
   fc.string({ unit: 'binary', maxLength: 300 }),
 )
 
-test('two hundred thousand mutations of good tokens are all refused, each with a code', { timeout: 120_000 }, async () => {
+test('two hundred thousand mutations of good tokens are all refused, each with a code', async () => {
   for (const { text, claims } of genuines)
     expect(await answerOf<unknown>(() => (claims.aud === undefined ? verify : verifyRoomToken)(text))).toMatchObject({ user: claims.sub })
   const answers = new Set<unknown>()

@@ -8,7 +8,7 @@ import { type Chromium, startChromium } from './chromium.ts'
 let browser: Chromium
 beforeAll(async () => {
   browser = await startChromium()
-}, 60_000)
+})
 afterAll(() => browser?.[Symbol.asyncDispose]())
 
 /** A site whose login is a cookie that no script can read, set when the page is asked for with `?login`. */

@@ -14,7 +14,7 @@ beforeAll(async () => {
   quickstart = await startQuickstart({ port: 14_000, demoPort: 19_080 })
   browser = await startChromium()
   page = browser.page
-  page.setDefaultTimeout(15_000)
+  page.setDefaultTimeout(60_000)
 })
 
 afterAll(async () => {

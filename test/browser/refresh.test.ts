@@ -14,7 +14,7 @@ const stepMs = 200
 let browser: Chromium
 beforeAll(async () => {
   browser = await startChromium()
-}, 60_000)
+})
 afterAll(() => browser?.[Symbol.asyncDispose]())
 
 /** An application with a page and a place where the page gets its tokens. */

@@ -18,7 +18,7 @@ function drainsIn(said: readonly string[]): readonly Drained[] {
   return said.filter((line) => line.includes('"msg":"the clients were sent elsewhere"')).map((line) => JSON.parse(line))
 }
 
-test('nodes behind HAProxy are restarted one after the other, and nobody misses, repeats or swaps anything', { timeout: 120_000 }, async () => {
+test('nodes behind HAProxy are restarted one after the other, and nobody misses, repeats or swaps anything', async () => {
   await using deployment = await startDeployment(3, {
     DRAIN_LEAD: '1500ms',
     DRAIN_PERIOD: `${drainPeriodMs}ms`,

@@ -12,7 +12,7 @@ const languages = [
 
 const makeSecret = (): string => `whsec_${randomBytes(32).toString('base64')}`
 
-describe.each(languages)('the $language example that signs', { timeout: 60_000 }, ({ program, file }) => {
+describe.each(languages)('the $language example that signs', ({ program, file }) => {
   const publish = (url: string, secret: string) => runProgram(program, [file, '42'], { SIDECAST_URL: url, SIDECAST_SIGNING_SECRET: secret })
 
   test('publishes, also when an answer is lost, and the user receives it once', async () => {

@@ -10,9 +10,7 @@ const crowd = Array.from({ length: 12 }, (_, index) => `user-${index}`)
 const numberIn = (text: string): number => Number(/^42\["n",\[(\d+)/.exec(text)?.[1])
 const offsetIn = (text: string): string => /"([^"]*)"\]$/.exec(text)?.[1] ?? ''
 
-test(`through floods, answers, pings, upgrades and pauses each client gets whole frames, its events in order, and a farewell as the last word (SIDECAST_TEST_SEED=${random.seed})`, {
-  timeout: 90_000,
-}, async () => {
+test(`through floods, answers, pings, upgrades and pauses each client gets whole frames, its events in order, and a farewell as the last word (SIDECAST_TEST_SEED=${random.seed})`, async () => {
   await using bridge = await startTestBridge({ PING_INTERVAL: '150ms', MAX_EVENT_SIZE: '64kb', MAX_BUFFER: '64kb' })
   const expected = new Map(crowd.map((user) => [user, [] as number[]]))
   const clients = await Promise.all(

@@ -217,9 +217,6 @@ test.each([
 
 test.each([{ way: 'kernel' }, { way: 'stream' }, { way: 'engine' }] as const)(
   `whatever writes, the order is that of the writes, by way of the $way (SIDECAST_TEST_SEED=${random.seed})`,
-  {
-    timeout: 60_000,
-  },
   async ({ way }) => {
     await using started = await startLines(4, undefined, way)
     const expected = started.lines.map((): string[] => [])

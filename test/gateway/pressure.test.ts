@@ -13,9 +13,7 @@ async function closedSlow(bridge: TestBridge): Promise<number> {
   return Number(/^sidecast_sessions_closed_total\{end="slow_consumer"\} (\d+)/m.exec(text)?.[1] ?? 0)
 }
 
-test('publishers are refused while too much waits for slow clients, and taken again when they have read; what ends sessions is taken all the time', {
-  timeout: 60_000,
-}, async () => {
+test('publishers are refused while too much waits for slow clients, and taken again when they have read; what ends sessions is taken all the time', async () => {
   await using bridge = await startTestBridge({ MAX_BUFFERED: '32mb', MAX_BUFFER: '16mb' })
   const slow = await openPaused(bridge)
   const { accepted, refusal } = await publishUntilRefused(bridge)
@@ -34,16 +32,14 @@ test('publishers are refused while too much waits for slow clients, and taken ag
   expect(Number(/^sidecast_waiting_bytes (\d+)/m.exec(metrics)?.[1])).toBeGreaterThan(16e6)
 
   for (const { raw } of slow) raw.tcp.resume()
-  await expect.poll(async () => (await publishPadded(bridge, accepted)).status, { timeout: 20_000 }).toBe(202)
+  await expect.poll(async () => (await publishPadded(bridge, accepted)).status).toBe(202)
   for (const { raw } of slow) {
     await raw.packet(`42["n",[${accepted},`)
     expect(numbersOf(raw)).toEqual(upTo(accepted + 1))
   }
 })
 
-test('the clients for whom most waits are cut off when all together reach the cap; others get everything, and they themselves when they are back', {
-  timeout: 60_000,
-}, async () => {
+test('the clients for whom most waits are cut off when all together reach the cap; others get everything, and they themselves when they are back', async () => {
   await using bridge = await startTestBridge({ MAX_BUFFERED: '2mb', MAX_BUFFER: '1mb' })
   await using quick = connectSession(bridge.publicUrl, { token: login('quick') })
   await quick.notice('sidecast:ready')
@@ -56,7 +52,7 @@ test('the clients for whom most waits are cut off when all together reach the ca
   }
   expect(published).toBeLessThan(mostPublished)
   // As long as the others hold it up.
-  await expect.poll(async () => (await publishPadded(bridge, published)).status, { timeout: 20_000 }).toBe(202)
+  await expect.poll(async () => (await publishPadded(bridge, published)).status).toBe(202)
   await quick.event(published + 1)
   expect(quick.received.map(({ data }) => (data as readonly unknown[])[0])).toEqual(upTo(published + 1))
 

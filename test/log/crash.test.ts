@@ -22,9 +22,7 @@ function turnsIn(folder: string): number {
   return halves[0]?.key === halves[1]?.key ? Math.max(...halves.map(({ lap }) => lap)) - 1 : 0
 }
 
-test('a process that is killed while it writes loses no entry that it acknowledged, and no position is given twice', {
-  timeout: 120_000,
-}, async () => {
+test('a process that is killed while it writes loses no entry that it acknowledged, and no position is given twice', async () => {
   const folder = newFolder()
   const acknowledged = new Map<number, string>()
   const offsets = new Map<string, number>()
@@ -76,7 +74,7 @@ test('a process that is killed while it writes loses no entry that it acknowledg
   expect(repeated.map(({ outcome, position }) => [outcome, position])).toEqual(ids.map(([position]) => ['duplicate', position]))
 })
 
-test('a process that is killed while it trims leaves a log that is whole', { timeout: 120_000 }, async () => {
+test('a process that is killed while it trims leaves a log that is whole', async () => {
   const folder = newFolder()
   const retentionEvents = 300
   for (let round = 0; round < 8; round++) {

@@ -81,7 +81,7 @@ describe('a data folder', () => {
 })
 
 describe('a data folder in use', () => {
-  test('is refused to another process, and free at once when its owner is killed', { timeout: 90_000 }, async () => {
+  test('is refused to another process, and free at once when its owner is killed', async () => {
     const folder = newFolder()
     let owner = new LogProcess(folder)
     expect(await owner.said()).toHaveProperty('opened')
@@ -167,9 +167,7 @@ describe('a damaged file', () => {
     }
   })
 
-  test('with zeroed or overwritten pages never ends the process: it is refused, or what is damaged is, or the page was not in use', {
-    timeout: 90_000,
-  }, async () => {
+  test('with zeroed or overwritten pages never ends the process: it is refused, or what is damaged is, or the page was not in use', async () => {
     const { folder, file } = await writtenFolder()
     const copy = `${file}.copy`
     copyFileSync(file, copy)

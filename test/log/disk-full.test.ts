@@ -7,7 +7,7 @@ import { newFolder } from './folders.ts'
 import { LogProcess } from './log-processes.ts'
 import { openEmbedded } from './open-embedded.ts'
 
-test('a full disk refuses appends, is told by health, loses nothing, and the log goes on when there is room', { timeout: 90_000 }, async () => {
+test('a full disk refuses appends, is told by health, loses nothing, and the log goes on when there is room', async () => {
   const folder = newFolder()
   const process = new LogProcess(folder)
   await process.said()
@@ -41,7 +41,7 @@ test('a full disk refuses appends, is told by health, loses nothing, and the log
   expect(entriesOf(log.read(0, [roomStream('r')], 10_000)).map(({ id }) => id)).toEqual(acknowledged)
 })
 
-test('a full disk is noticed without any traffic, and so is new room', { timeout: 90_000 }, async () => {
+test('a full disk is noticed without any traffic, and so is new room', async () => {
   const process = new LogProcess(newFolder())
   await process.said()
   expect(await process.ask('health')).toEqual({ appendable: true })
@@ -53,7 +53,7 @@ test('a full disk is noticed without any traffic, and so is new room', { timeout
   expect(await process.ask('append 10')).toMatchObject({ position: 1 })
 })
 
-test('a disk that takes everything but the journal is told by health until it takes that too', { timeout: 90_000 }, async () => {
+test('a disk that takes everything but the journal is told by health until it takes that too', async () => {
   const folder = newFolder()
   const process = new LogProcess(folder)
   await process.said()

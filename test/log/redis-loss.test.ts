@@ -14,7 +14,7 @@ const missing = (accepted: readonly string[], seen: readonly string[]): readonly
 }
 const repeated = (seen: readonly string[]): readonly string[] => seen.filter((id, index) => seen.indexOf(id) !== index)
 
-describe('nothing is lost, and nobody is told anything', { timeout: 90_000 }, () => {
+describe('nothing is lost, and nobody is told anything', () => {
   test('all nodes see one order', async () => {
     await using redis = await startRedis()
     const nodes = [await startNode(redis), await startNode(redis)]
@@ -140,7 +140,7 @@ describe('nothing is lost, and nobody is told anything', { timeout: 90_000 }, ()
   })
 })
 
-describe('every session is told', { timeout: 90_000 }, () => {
+describe('every session is told', () => {
   const user = { user: '7' }
 
   test('when Redis comes back empty; rights that had ended have ended still', async () => {

@@ -13,7 +13,7 @@ const digest = 'd'
 const numbered = (count: number, more: (index: number) => object = () => ({})): readonly Entry[] =>
   Array.from({ length: count }, (_, index) => eventTo('r', { id: `${index}`, ...more(index) }))
 
-test('whatever is appended together, each entry is told apart: stored, repeated or in conflict, at its own place', { timeout: 60_000 }, async () => {
+test('whatever is appended together, each entry is told apart: stored, repeated or in conflict, at its own place', async () => {
   await using redis = await startRedis({ config: { appendonly: 'no' } })
   const [node, other] = [await startNode(redis), await startNode(redis)]
   const random = createRandom()
@@ -81,7 +81,7 @@ test('what is trimmed in the middle of what was appended together stays away aft
   )
 })
 
-test('a node stops in front of what a later version has written, says so, and goes on from there', { timeout: 30_000 }, async () => {
+test('a node stops in front of what a later version has written, says so, and goes on from there', async () => {
   await using redis = await startRedis({ config: { appendonly: 'no' } })
   const node = await startNode(redis)
   await node.append('a')

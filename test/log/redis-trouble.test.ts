@@ -10,7 +10,7 @@ const acl =
   '~{sidecast}:* resetchannels -@all +auth +select +info +time +wait +eval +evalsha +exists +del +set +get +mget +pexpire ' +
   '+hset +hget +hmget +hgetall +hlen +hdel +hscan +zadd +zcard +zrangebylex +zrem +xadd +xlen +xrange +xrevrange +xread +xtrim'
 
-describe('a node says what is wrong with its Redis, and goes on when it is cured', { timeout: 90_000 }, () => {
+describe('a node says what is wrong with its Redis, and goes on when it is cured', () => {
   test('it is not there', async () => {
     await using redis = await startRedis()
     const node = await startNode(redis)
@@ -108,7 +108,7 @@ describe('a node says what is wrong with its Redis, and goes on when it is cured
   })
 })
 
-describe('a node does not start', { timeout: 90_000 }, () => {
+describe('a node does not start', () => {
   const opening = (redis: { readonly port: number }, options: Parameters<typeof openRedisLog>[1] = {}) =>
     openRedisLog(redis, { openMs: 200, ...options })
 
@@ -172,7 +172,7 @@ describe('a node does not start', { timeout: 90_000 }, () => {
   })
 })
 
-describe('a node speaks to', { timeout: 90_000 }, () => {
+describe('a node speaks to', () => {
   test('a Redis with TLS, whose certificate it checks', async () => {
     await using redis = await startRedis({ tls: true })
     await using stranger = await startRedis({ tls: true })

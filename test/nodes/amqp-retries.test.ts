@@ -71,7 +71,7 @@ async function expectOnce(kind: 'event' | 'disconnect', { redis, bridge, names, 
   expect(returned.notices.map(({ event }) => event)).toEqual(['sidecast:ready'])
 }
 
-describe('a message without an id is carried out once, however often it is tried again', { timeout: 90_000 }, () => {
+describe('a message without an id is carried out once, however often it is tried again', () => {
   test('an event that no replica has acknowledged', async () => {
     await using redis = await startRedis({ config: { appendonly: 'no' } })
     await using replica = await startRedis({ config: { appendonly: 'no', replicaof: `127.0.0.1 ${redis.port}` } })

@@ -26,9 +26,7 @@ async function consumedBy({ privateUrl }: ClusterNode): Promise<number> {
   return Number(/^sidecast_amqp_appended_total (\d+)$/m.exec(text)?.[1] ?? 0)
 }
 
-test('three nodes, one queue: whoever consumes it is killed, stopped or cut off, another goes on; each message once, in order', {
-  timeout: 90_000,
-}, async () => {
+test('three nodes, one queue: whoever consumes it is killed, stopped or cut off, another goes on; each message once, in order', async () => {
   const random = createRandom()
   const broker = await startBroker({ owned: true })
   const names = broker.names()

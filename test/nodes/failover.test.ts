@@ -5,9 +5,7 @@ import { account, byBackend, Publisher, rooms, startClients, timesTold } from '.
 import { createRandom } from '../support/random.ts'
 import { inSync, startRedis, startSentinel } from '../support/redis.ts'
 
-test('when a replica takes over that is behind, everybody has everything or is told, and no offset is given out twice', {
-  timeout: 60_000,
-}, async () => {
+test('when a replica takes over that is behind, everybody has everything or is told, and no offset is given out twice', async () => {
   const random = createRandom()
   await using master = await startRedis()
   await using replica = await startRedis({ config: { replicaof: `127.0.0.1 ${master.port}` } })

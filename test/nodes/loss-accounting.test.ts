@@ -12,9 +12,6 @@ const rounds = [
 
 test.each(rounds)(
   '$name on one Redis: what is accepted arrives, once and in order, whatever is killed or cut meanwhile, and nobody else gets it',
-  {
-    timeout: 180_000,
-  },
   async ({ name, nodes: count, settings, ...wanted }) => {
     const random = createRandom()
     // Before each answer: what was accepted is in the file when Redis is killed.

@@ -9,9 +9,7 @@ import { startTcpProxy } from '../support/tcp-proxy.ts'
 const rounds = 20
 const kinds = ['membership', 'revocation', 'disconnect'] as const
 
-test('what is published at one node after another node has acknowledged that a right has ended never reaches its user at a third', {
-  timeout: 90_000,
-}, async () => {
+test('what is published at one node after another node has acknowledged that a right has ended never reaches its user at a third', async () => {
   const random = createRandom()
   await using redis = await startRedis()
   await using way = await startTcpProxy({ host: '127.0.0.1', port: redis.port })

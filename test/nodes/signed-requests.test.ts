@@ -6,7 +6,7 @@ import { startRedis } from '../support/redis.ts'
 
 const secret = randomBytes(32)
 
-test('a signed request that one node has taken is refused by another one, and none is taken while nobody can tell', { timeout: 60_000 }, async () => {
+test('a signed request that one node has taken is refused by another one, and none is taken while nobody can tell', async () => {
   await using redis = await startRedis()
   const settings = { REDIS_URL: redis.url, SIGNING_KEYS: `shop:whsec_${secret.toString('base64')}:publish+admin` }
   await using one = await startTestBridge(settings)

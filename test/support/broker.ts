@@ -328,7 +328,7 @@ function classicCounts(name: string): string {
 
 async function takesConnections(url: string): Promise<boolean> {
   try {
-    const connection = await connect(url, { timeout: 2000 })
+    const connection = await connect(url)
     connection.on('error', () => undefined)
     await connection.close()
     return true

@@ -4,9 +4,7 @@ import { login } from '../support/bridge.ts'
 import { connectSession } from '../support/client.ts'
 import { startWorkerBridge, workerOf } from './worker-bridge.ts'
 
-test('a worker that takes nothing is cut off before what waits for it fills the memory, and its clients go on at another', {
-  timeout: 90_000,
-}, async () => {
+test('a worker that takes nothing is cut off before what waits for it fills the memory, and its clients go on at another', async () => {
   await using bridge = await startWorkerBridge({ WORKERS: '2', MAX_EVENT_SIZE: '8mb', MAX_BUFFER: '8mb', LOG_LEVEL: 'info' })
   await using session = connectSession(bridge.publicUrl, { token: login('ada') })
   await session.notice('sidecast:ready')

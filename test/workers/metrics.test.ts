@@ -12,7 +12,7 @@ async function scrape(bridge: WorkerBridge): Promise<ReadonlyMap<string, number>
   return new Map(Array.from({ length: samples.length / 2 }, (_, n) => [String(samples[2 * n]), Number(samples[2 * n + 1])]))
 }
 
-test('what all processes together have done is counted once, and stays counted when they are gone', { timeout: 60_000 }, async () => {
+test('what all processes together have done is counted once, and stays counted when they are gone', async () => {
   await using redis = await startRedis()
   await using bridge = await startWorkerBridge({ REDIS_URL: redis.url, WORKERS: '2' })
   const sessions = ['one', 'two', 'three'].map((jti) => connectSession(bridge.publicUrl, { token: login('42', { jti }) }))
@@ -59,9 +59,7 @@ test('what all processes together have done is counted once, and stays counted w
   for (const { socket } of sessions) socket.disconnect()
 })
 
-test('of a Redis that stands still readiness and the metrics tell, in the process that workers have in front of them', {
-  timeout: 60_000,
-}, async () => {
+test('of a Redis that stands still readiness and the metrics tell, in the process that workers have in front of them', async () => {
   await using redis = await startRedis()
   await using bridge = await startWorkerBridge({ REDIS_URL: redis.url, WORKERS: '2' })
   await bridge.eventually('/readyz', ({ status }) => status === 'ok')

@@ -79,7 +79,7 @@ test('whoever names a worker that is not there, or no session of it, is told so'
   expect((await fetch(`${bridge.publicUrl}/v1/events`)).status).toBe(404)
 })
 
-test('whoever connects and says nothing, or too much, is sent away, and the others are served meanwhile', { timeout: 60_000 }, async () => {
+test('whoever connects and says nothing, or too much, is sent away, and the others are served meanwhile', async () => {
   await using bridge = await startWorkerBridge({ WORKERS: '2' })
   const silent = Array.from({ length: 50 }, () => open(bridge.publicUrl))
   const closed = Promise.all(silent.map((client) => once(client.resume(), 'close')))
