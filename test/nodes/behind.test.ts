@@ -100,7 +100,7 @@ test('a link that takes everything and lets nothing come back is noticed, and sa
   const noticedAt = await canaryAgeSeconds()
   expect(noticedAt).toBeLessThan(30)
   // One after the other, so that they would outlast the test if each waited for Redis.
-  for (let count = 0; count < 100; count++) {
+  for (let count = 0; count < 200; count++) {
     const answer = await bridge.call('POST', '/v1/events', { event: 'refused', to: { users: ['7'] } })
     expect(answer).toMatchObject({ status: 503, body: { code: 'log_unavailable' } })
   }
@@ -132,7 +132,7 @@ test('while Redis is away clients stay connected, come back and are new, and all
   expect([refused.status, Number(refused.headers.get('retry-after'))]).toEqual([503, expect.any(Number)])
   expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(0)
   // One after the other, so that they would outlast the test if each waited for Redis.
-  for (let count = 0; count < 100; count++) {
+  for (let count = 0; count < 200; count++) {
     const response = await fetch(`${one.privateUrl}/readyz`)
     expect([response.status, await response.text()]).toEqual([503, expect.stringMatching(/cannot be reached/)])
     const answer = await one.call('POST', '/v1/events', { event: 'refused', to: { rooms: ['team'] } })

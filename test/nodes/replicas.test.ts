@@ -24,7 +24,7 @@ test('with too few replicas everything is refused before it is written, until th
   expect(await publish('first')).toMatchObject({ status: 503, body: { code: 'log_unavailable' } })
   const written = await last()
   // One after the other: if each waited for a replica they would outlast the test.
-  for (let count = 0; count < 100; count++) {
+  for (let count = 0; count < 200; count++) {
     const { status, headers } = await fetch(`${bridge.privateUrl}/v1/events`, {
       method: 'POST',
       headers: { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' },
