@@ -33,9 +33,9 @@ export const slowConsumers: Measurement = async function* (run) {
   const rate = size(run, 'rate', 10, 2)
   // Filling a line is work for the server too: the slow ones alone must not be all that it can do.
   const fillingRate = size(run, 'fillings', 20, 8)
-  const seconds = size(run, 'seconds', 10, 15)
-  // What a thousand of them may keep waiting is more than the cap of a process; near it publishers would be asked to wait.
-  const contenders = [run.servers.stock(), run.servers.sidecast('Sidecast', { settings: { MAX_BUFFERED: '4gb' } })]
+  const seconds = size(run, 'seconds', 10, 30)
+  // What a thousand of them may keep waiting is more than the cap of a process (512 MB); near it publishers are asked to wait, and here each event counts.
+  const contenders = [run.servers.stock(), run.servers.sidecast('Sidecast, MAX_BUFFERED=4gb', { settings: { MAX_BUFFERED: '4gb' } })]
   const outcomes = await inRounds(run, 1, contenders, (contender) => measure(run, contender, { good, slow, rate, fillingRate, seconds }))
   const rows = outcomes.map(
     (outcome): Row => ({
