@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { constants } from 'node:fs'
+import { constants, writeSync } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { crc32 } from 'node:zlib'
@@ -16,6 +16,10 @@ const lengthStart = 24
 const headBytes = 28
 const halfBytes = 2 ** 22
 const pieceBytes = 2 ** 20
+// Up to about this size a write into the memory of the system takes less time than to ask a thread for it. It holds up the event loop only where the kernel makes a writer
+// wait: the pages are not in memory and must be read, too much memory waits for the disk, the file system commits a journal of its own, or it wants pages still while it
+// writes them; never for our own sync, since a group is written after the sync of the one before.
+const maxDirectBytes = 2 ** 16
 
 interface Half {
   readonly start: number
@@ -104,7 +108,8 @@ export class Journal {
   /** Behind the last group of a half. */
   async #put(half: Half, bytes: Buffer): Promise<void> {
     try {
-      await writeAll(this.#file, bytes, half.end)
+      if (bytes.length <= maxDirectBytes) writeAllSync(this.#file, bytes, half.end)
+      else await writeAll(this.#file, bytes, half.end)
       if (this.#synced) await this.#file.datasync()
     } catch (error) {
       // Whoever waits is told that it is not stored, so it must not be found.
@@ -194,4 +199,8 @@ function runKey(secret: string, run: string): Buffer {
 
 async function writeAll(file: FileHandle, bytes: Buffer, at: number): Promise<void> {
   for (let done = 0; done < bytes.length; ) done += (await file.write(bytes, done, bytes.length - done, at + done)).bytesWritten
+}
+
+function writeAllSync({ fd }: FileHandle, bytes: Buffer, at: number): void {
+  for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done, bytes.length - done, at + done)
 }

@@ -20,3 +20,19 @@ test('what waits to be stored has a bound: beyond it appends are refused at once
   expect((await Promise.all(appends)).flat()).toHaveLength(batches * 1024)
   expect(await log.append([eventTo('r')])).toHaveLength(1)
 })
+
+test('who appends on and on leaves the event loop to others in between', async () => {
+  const { log } = await openEmbedded(newFolder(), { durability: 'process' })
+  let turns = 0
+  let immediate = setImmediate(function count() {
+    turns++
+    immediate = setImmediate(count)
+  })
+  const seen: number[] = []
+  for (let n = 0; n < 200; n++) {
+    await log.append([eventTo('r')])
+    seen.push(turns)
+  }
+  clearImmediate(immediate)
+  expect(new Set(seen).size).toBeGreaterThan(150)
+})
