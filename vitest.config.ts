@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
 
 export default defineConfig({
@@ -10,7 +11,7 @@ export default defineConfig({
     hookTimeout: 180_000,
     teardownTimeout: 10_000,
     expect: { poll: { timeout: 60_000 } },
-    // Two cores may be all there is, and some files start a browser, a JVM or a bridge of their own.
-    maxWorkers: 3,
+    // Some files start a browser, a JVM or a cluster of their own, but most of the time they wait.
+    maxWorkers: Math.max(3, Math.min(4, availableParallelism())),
   },
 })
