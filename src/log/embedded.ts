@@ -230,7 +230,6 @@ export class EmbeddedLog implements EventLog {
       this.#condition.commitSucceeded()
       this.#commits++
     }
-    this.#handOver(written.stored)
     for (const [index, { resolve }] of appends.entries()) resolve(written.outcomes[index] ?? [])
   }
 
@@ -251,29 +250,31 @@ export class EmbeddedLog implements EventLog {
     if (behind === undefined) return undefined
     await this.#settler.settle(behind)
     await journal.write(records, newest.stored.position)
+    // The head moves and its entries are handed over at once: what is done in between would be done before them and behind them.
     this.#settler.add(placed)
-    return { stored: placed.map(({ stored }) => stored), outcomes }
+    return this.#handOver({ stored: placed.map(({ stored }) => stored), outcomes })
   }
 
-  #viaTables({ appends, entries, bytes }: Group): Promise<Written> {
+  async #viaTables({ appends, entries, bytes }: Group): Promise<Written> {
     const { store, runs } = this.#file
     const { now, dedupeWindowMs } = this.#options
-    return this.#settler.write(entries, bytes, (settled) => {
+    const written = await this.#settler.write(entries, bytes, (settled) => {
       const prepared = appends.map((append) => append.prepared)
       const written = writeAppends(store.tables, settled, prepared, now(), dedupeWindowMs)
       if (written.stored.length > 0 && runs.isNew(settled.head)) runs.record(store.tables, settled.first)
       return written
     })
+    return this.#handOver(written)
   }
 
-  #handOver(stored: readonly Stored[]): void {
-    if (this.#follower === undefined || stored.length === 0) return
+  #handOver(written: Written): Written {
     try {
-      this.#follower(stored)
+      if (written.stored.length > 0) this.#follower?.(written.stored)
     } catch (error) {
       // The entries are stored, whatever the follower makes of them: the publisher is told so.
       this.#report(error)
     }
+    return written
   }
 
   #tryDisk(): void {
