@@ -64,6 +64,8 @@ describe.each(transports)('over %s', (transport) => {
     expect(await bridge.publish({ event: 'seen', to: { users: ['7'] }, volatile: true })).toMatchObject({ matched: 1 })
     await session.event(1)
     await away(session, async () => {
+      // The client knows before the bridge does.
+      await expect.poll(async () => (await bridge.call('GET', '/v1/users/7')).body.online).toBe(false)
       expect(await bridge.publish({ event: 'missed', to: { users: ['7'] }, volatile: true })).toMatchObject({ matched: 0 })
       await bridge.publish({ event: 'kept', to: { users: ['7'] } })
     })
