@@ -1,5 +1,6 @@
 import type { Appended } from '../core/event-log.ts'
 import type { Prepared } from './append.ts'
+import { BoundedQueue } from './bounded-queue.ts'
 import { isPlaceable } from './place.ts'
 
 /** What one caller appends, until it is told what came of it. */
@@ -21,45 +22,29 @@ export interface Group {
 // Bounds of one group: how long the event loop is held, and how much is lost when it fails.
 const maxGroupEntries = 1024
 const maxGroupBytes = 2 ** 20
-// What may wait: a disk that is slower than the publishers must not fill the memory. As for the log in Redis.
-const maxQueuedEntries = 65_536
-const maxQueuedBytes = 2 ** 26
-
 /** What waits to be stored, in order. */
 export class AppendQueue {
-  #appends: Append[] = []
-  #entries = 0
-  #bytes = 0
+  readonly #waiting = new BoundedQueue<Append>(({ prepared }) => prepared.length)
 
   get isFull(): boolean {
-    return this.#entries >= maxQueuedEntries || this.#bytes >= maxQueuedBytes
+    return this.#waiting.isFull
   }
 
   get isEmpty(): boolean {
-    return this.#appends.length === 0
+    return this.#waiting.first === undefined
   }
 
   push(append: Append): void {
-    this.#appends.push(append)
-    this.#entries += append.prepared.length
-    this.#bytes += append.bytes
+    this.#waiting.push(append)
   }
 
   /** The next ones that can go the same way; one at least, however large, unless there is none. */
   take(): Group {
-    let entries = 0
-    let bytes = 0
-    let end = 0
-    const placeable = this.#appends[0]?.prepared.every(isPlaceable) ?? true
-    for (const append of this.#appends) {
-      const fits = entries + append.prepared.length <= maxGroupEntries && bytes + append.bytes <= maxGroupBytes
-      if (end > 0 && !(fits && append.prepared.every(isPlaceable) === placeable)) break
-      entries += append.prepared.length
-      bytes += append.bytes
-      end++
-    }
-    this.#entries -= entries
-    this.#bytes -= bytes
-    return { appends: this.#appends.splice(0, end), entries, bytes, placeable }
+    const placeable = this.#waiting.first?.prepared.every(isPlaceable) ?? true
+    const group = this.#waiting.takeWhile(({ prepared, bytes }, before) => {
+      const fits = before.entries + prepared.length <= maxGroupEntries && before.bytes + bytes <= maxGroupBytes
+      return before.count === 0 || (fits && prepared.every(isPlaceable) === placeable)
+    })
+    return { ...group, placeable }
   }
 }
