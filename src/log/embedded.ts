@@ -153,11 +153,13 @@ export class EmbeddedLog implements EventLog {
     return this.#names.remember(name, forMs)
   }
 
-  runs = (): Runs => this.#file.runs
+  runs(): Runs {
+    return this.#file.runs
+  }
 
   share(): LogShare {
     const secret = Buffer.from(this.secret).toString('hex')
-    return { file: this.#folder.file, epoch: this.epoch, secret, runs: this.runs().share(), tail: this.#settler.tail.all() }
+    return { file: this.#folder.file, epoch: this.epoch, secret, runs: this.#file.runs.share(), tail: this.#settler.tail.all() }
   }
 
   /** To be called when a process that has read the log is gone. */

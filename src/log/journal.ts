@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto'
-import { constants, writeSync } from 'node:fs'
+import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { crc32 } from 'node:zlib'
 import type { Stored } from '../core/entry.ts'
 import { syncFolder } from './data-folder.ts'
 import { decodeRecord } from './record.ts'
+import { writeAll, writeAllSync } from './write-all.ts'
 
 // The file has two halves, which take turns. In each stand groups, one behind the other, from its beginning on. The bytes of a group, big-endian:
 //   0 CRC-32 of all that follows | 4 key of the run (16 bytes) | 20 lap (u32) | 24 length of the records (u32) | 28 records, each behind its length (u32)
@@ -195,12 +196,4 @@ function isOf(group: Buffer, key: Buffer): boolean {
 /** Publishers know the run but not the secret: nothing that they send can look like a group. */
 function runKey(secret: string, run: string): Buffer {
   return createHash('sha256').update(`journal ${secret} ${run}`).digest().subarray(0, keyBytes)
-}
-
-async function writeAll(file: FileHandle, bytes: Buffer, at: number): Promise<void> {
-  for (let done = 0; done < bytes.length; ) done += (await file.write(bytes, done, bytes.length - done, at + done)).bytesWritten
-}
-
-function writeAllSync({ fd }: FileHandle, bytes: Buffer, at: number): void {
-  for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done, bytes.length - done, at + done)
 }

@@ -7,6 +7,7 @@ import { BridgeError } from '../errors.ts'
 import { syncFolder } from './data-folder.ts'
 import { reasonOf } from './log-condition.ts'
 import { codeOf } from './owner.ts'
+import { writeAll } from './write-all.ts'
 
 // Two files, which take turns. In each stand rows, one behind the other, big-endian:
 //   0 CRC-32 of what follows | 4 until when, in milliseconds since 1970 (f64) | 12 SHA-256 of the name
@@ -109,8 +110,7 @@ export class RememberedNames {
     // Before it is written: whatever comes of it, the names may stand there.
     half.latest = Math.max(half.latest, ...group.map(({ until }) => until))
     // To its place, so that what a write has left that failed is overwritten by the next.
-    for (let done = 0; done < bytes.length; )
-      done += (await half.file.write(bytes, done, bytes.length - done, half.rows * rowBytes + done)).bytesWritten
+    await writeAll(half.file, bytes, half.rows * rowBytes)
     if (this.#options.synced) await half.file.datasync()
     half.rows += group.length
   }
